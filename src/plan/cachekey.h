@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cachekey.h - a task's cache key: the SHA-256 of everything it can see
+ *
+ * Unlike KFP we compare input artifacts by content (digest, type and metadata), name the image by
+ * its config digest, and count env: two tasks that differ only in env must not share results.
+ */
+#ifndef PLAN_CACHEKEY_H
+#define PLAN_CACHEKEY_H
+
+#include "base/sha256.h"
+#include "plan/graph.h"
+
+/* extra: what the run adds to what the task sees ("--env", shim version ...), may be empty */
+void cachekey_of(const struct graph *g, const struct task *t, struct str image_config_hex,
+                 struct str extra, char out[DIGEST_HEX]);
+
+/* cachekey_text - the canonical JSON that is hashed, for `why` and `diff` */
+void cachekey_text(const struct graph *g, const struct task *t, struct str image_config_hex,
+                   struct str extra, struct buf *out);
+
+#endif

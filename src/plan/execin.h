@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* execin.h - what one container task is started with: executor input, argv, env, paths
+ *
+ * Spec sections 8 to 11. Pure; memory from the given arena.
+ */
+#ifndef PLAN_EXECIN_H
+#define PLAN_EXECIN_H
+
+#include "plan/graph.h"
+
+#define EXEC_PARAM_DIR "/tmp/kfp/outputs" /* where output parameter files lie inside the box */
+
+struct exec_output {
+    struct str name;
+    struct str uri;  /* artifacts only */
+    struct str path; /* inside the box */
+};
+
+struct exec_plan {
+    struct str task_root_uri, task_root_path; /* both end without '/' */
+    struct str output_file;                   /* executor output JSON, inside the box */
+    struct exec_output *params;               /* one for each declared output parameter */
+    size_t n_params;
+    struct exec_output *artifacts;
+    size_t n_artifacts;
+    struct str executor_input;                /* compact JSON */
+    char **argv;                              /* NULL-terminated; empty when the image's is used */
+    size_t n_argv;
+    char **env; /* the executor's env, "K=V", NULL-terminated */
+    size_t n_env;
+    struct str image; /* reference after placeholders */
+};
+
+/* exec_uri_to_path - section 10's table; an unknown scheme gives the URI itself */
+struct str exec_uri_to_path(struct arena *a, struct str uri);
+
+/* exec_plan_in - everything for one container task; t->in is resolved, t->uuid set. ERR_INPUT,
+ * ERR_LIMIT when one argument is over 128 KiB */
+int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
+                 struct exec_plan *out, struct err *e);
+
+struct exec_resources {
+    uint64_t memory_limit_bytes, memory_request_bytes; /* 0 = unset */
+    uint32_t cpu_limit_millis, cpu_request_millis;
+    struct str accelerator_type;
+    uint32_t accelerators;
+};
+int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
+                   struct exec_resources *out, struct err *e);
+
+#endif
