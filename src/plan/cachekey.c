@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cachekey.c - canonical JSON of what a task can see, hashed
+ *
+ * Struct keys are sorted by bytes, lists keep their order. The raw command is taken before
+ * placeholders are filled, since what they are filled with is listed beside it; so neither the
+ * run's id nor the task's random uuid ever enters the key.
+ */
+#include "plan/cachekey.h"
+
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+
+static int by_name(const void *a, const void *b)
+{
+    const struct str *x = *(const struct str *const *)a, *y = *(const struct str *const *)b;
+    size_t n = x->len < y->len ? x->len : y->len;
+    int c = memcmp(x->ptr, y->ptr, n);
+
+    return c ? c : (x->len > y->len) - (x->len < y->len);
+}
+
+/* pointers to the n names at `first`, `stride` bytes apart, sorted; free() */
+static const struct str **sorted(const void *first, size_t n, size_t stride)
+{
+    const struct str **v = xalloc((n + 1) * sizeof *v);
+
+    for (size_t i = 0; i < n; i++)
+        v[i] = (const struct str *)((const char *)first + i * stride);
+    if (n)
+        qsort(v, n, sizeof *v, by_name);
+    return v;
+}
+
+static void add_value(struct jw *w, const struct value *v)
+{
+    AUTO_BUF struct buf b;
+
+    buf_init(&b, 0);
+    value_canonical(&b, v);
+    jw_raw(w, (struct str){buf_str(&b), b.len});
+}
+
+static void add_input_artifacts(struct jw *w, const struct named_artifacts *l)
+{
+    jw_arr(w);
+    for (size_t i = 0; i < l->n_items; i++) {
+        const struct artifact *f = &l->items[i];
+        jw_obj(w);
+        jw_key(w, "digest");
+        jw_str(w, f->digest);
+        jw_key(w, "kind");
+        jw_str(w, f->kind);
+        jw_key(w, "metadata");
+        if (f->metadata)
+            add_value(w, f->metadata);
+        else
+            jw_null(w);
+        jw_key(w, "name");
+        jw_str(w, f->name);
+        jw_key(w, "type");
+        jw_str(w, f->type);
+        if (!f->digest.len) { /* nothing but the URI tells two of them apart */
+            jw_key(w, "uri");
+            jw_str(w, f->uri);
+        }
+        jw_end_obj(w);
+    }
+    jw_end_arr(w);
+}
+
+static void add_words(struct jw *w, const char *key, const struct str *words, size_t n)
+{
+    jw_key(w, key);
+    jw_arr(w);
+    for (size_t i = 0; i < n; i++)
+        jw_str(w, words[i]);
+    jw_end_arr(w);
+}
+
+static void add_inputs(struct jw *w, const struct io_values *in)
+{
+    AUTO_FREE const struct str **params =
+        sorted(in->params, in->n_params, sizeof(*in->params));
+    AUTO_FREE const struct str **arts =
+        sorted(in->artifacts, in->n_artifacts, sizeof(*in->artifacts));
+
+    jw_key(w, "inputArtifacts");
+    jw_obj(w);
+    for (size_t i = 0; i < in->n_artifacts; i++) {
+        jw_keystr(w, *arts[i]);
+        add_input_artifacts(w, (const struct named_artifacts *)(const void *)arts[i]);
+    }
+    jw_end_obj(w);
+    jw_key(w, "inputParameters");
+    jw_obj(w);
+    for (size_t i = 0; i < in->n_params; i++) {
+        jw_keystr(w, *params[i]);
+        add_value(w, &((const struct named_value *)(const void *)params[i])->value);
+    }
+    jw_end_obj(w);
+}
+
+static void add_outputs(struct jw *w, const struct io_defs *out)
+{
+    AUTO_FREE const struct str **params =
+        sorted(out->params, out->n_params, sizeof(*out->params));
+    AUTO_FREE const struct str **arts =
+        sorted(out->artifacts, out->n_artifacts, sizeof(*out->artifacts));
+
+    jw_key(w, "outputArtifacts");
+    jw_obj(w);
+    for (size_t i = 0; i < out->n_artifacts; i++) {
+        const struct artifact_def *d = (const struct artifact_def *)(const void *)arts[i];
+        jw_keystr(w, d->name);
+        jw_obj(w);
+        jw_key(w, "metadata");
+        if (d->metadata)
+            add_value(w, d->metadata);
+        else
+            jw_null(w);
+        jw_key(w, "type");
+        jw_str(w, d->schema_title);
+        jw_end_obj(w);
+    }
+    jw_end_obj(w);
+    jw_key(w, "outputParameters");
+    jw_obj(w);
+    for (size_t i = 0; i < out->n_params; i++) {
+        const struct param_def *d = (const struct param_def *)(const void *)params[i];
+        jw_keystr(w, d->name);
+        jw_strz(w, param_type_name(d->type));
+    }
+    jw_end_obj(w);
+}
+
+void cachekey_text(const struct graph *g, const struct task *t, struct str image_config_hex,
+                   struct str extra, struct buf *out)
+{
+    const struct component *c = t->def->component;
+    const struct executor *x = c->executor;
+    struct jw w;
+
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_key(&w, "pipeline"); /* KFP's scope: entries of one pipeline name */
+    jw_str(&w, g->p->name);
+    if (t->def->cache_key.len) { /* the user's own key stands for everything else */
+        jw_key(&w, "cacheKey");
+        jw_str(&w, t->def->cache_key);
+        jw_key(&w, "component");
+        jw_str(&w, c->name);
+        jw_end_obj(&w);
+        return;
+    }
+    add_words(&w, "args", x->args, x->n_args);
+    add_words(&w, "command", x->command, x->n_command);
+    jw_key(&w, "env");
+    jw_arr(&w);
+    for (size_t i = 0; i < x->n_env; i++) {
+        jw_str(&w, x->env[i].name);
+        jw_str(&w, x->env[i].value);
+    }
+    jw_end_arr(&w);
+    jw_key(&w, "extra");
+    jw_str(&w, extra);
+    jw_key(&w, "image");
+    jw_str(&w, image_config_hex);
+    add_inputs(&w, &t->in);
+    add_outputs(&w, &c->out);
+    jw_end_obj(&w);
+}
+
+void cachekey_of(const struct graph *g, const struct task *t, struct str image_config_hex,
+                 struct str extra, char out[DIGEST_HEX])
+{
+    AUTO_BUF struct buf b;
+
+    buf_init(&b, 0);
+    cachekey_text(g, t, image_config_hex, extra, &b);
+    sha256_hex(buf_str(&b), b.len, out);
+}

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* execin.c - executor input, argv and env of one container task
+ *
+ * The executor input is the JSON that the component's own code reads ({{$}} on its command
+ * line). It names, for each output, the URI under which the artifact will be known and, through
+ * the table of section 10, the path where the bytes are expected:
+ *
+ *   minio://mlpipeline/v2/artifacts/<pipeline>/<run id>/<task>/<uuid>/<output>
+ *   /minio/mlpipeline/v2/artifacts/<pipeline>/<run id>/<task>/<uuid>/<output>
+ *
+ * The task root (up to <uuid>) is one writable bind mount from the attempt's directory; retries
+ * keep the uuid, so that a URI that leaked out of a first attempt stays right.
+ */
+#include "plan/execin.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "spec/placeholder.h"
+
+struct str exec_uri_to_path(struct arena *a, struct str uri)
+{
+    static const char *const schemes[] = {"gs", "minio", "s3"};
+    static const char *const roots[] = {"/gcs/", "/minio/", "/s3/"};
+
+    for (size_t i = 0; i < N_ELEMS(schemes); i++) {
+        size_t n = strlen(schemes[i]);
+        if (uri.len > n + 3 && memcmp(uri.ptr, schemes[i], n) == 0 &&
+            memcmp(uri.ptr + n, "://", 3) == 0)
+            return str_of(
+                arena_printf(a, "%s%.*s", roots[i], (int)(uri.len - n - 3), uri.ptr + n + 3));
+    }
+    if (str_starts(uri, "oci://")) {
+        char *p = arena_printf(a, "/oci/%.*s/models", (int)(uri.len - 6), uri.ptr + 6);
+        for (size_t i = 5; i < 5 + uri.len - 6; i++)
+            if (p[i] == '/')
+                p[i] = '_';
+        return str_of(p);
+    }
+    return arena_str(a, uri);
+}
+
+/* ---- the executor input --------------------------------------------------------------- */
+
+static void write_artifact(struct jw *w, const struct artifact *f)
+{
+    jw_obj(w);
+    jw_key(w, "name");
+    jw_str(w, f->name);
+    jw_key(w, "type");
+    jw_obj(w);
+    jw_key(w, "schemaTitle");
+    jw_str(w, f->type);
+    jw_key(w, "schemaVersion");
+    jw_str(w, f->type_version.len ? f->type_version : STR("0.0.1"));
+    jw_end_obj(w);
+    jw_key(w, "uri");
+    jw_str(w, f->uri);
+    jw_key(w, "metadata");
+    if (f->metadata && f->metadata->kind == VALUE_STRUCT) {
+        value_write(w, f->metadata);
+    } else {
+        jw_obj(w);
+        jw_end_obj(w);
+    }
+    jw_end_obj(w);
+}
+
+static void write_artifact_list(struct jw *w, const struct named_artifacts *l)
+{
+    jw_keystr(w, l->name);
+    jw_obj(w);
+    jw_key(w, "artifacts");
+    jw_arr(w);
+    for (size_t i = 0; i < l->n_items; i++)
+        write_artifact(w, &l->items[i]);
+    jw_end_arr(w);
+    jw_end_obj(w);
+}
+
+static void write_inputs(struct jw *w, const struct io_values *in)
+{
+    jw_key(w, "inputs");
+    jw_obj(w);
+    jw_key(w, "parameterValues");
+    jw_obj(w);
+    for (size_t i = 0; i < in->n_params; i++) {
+        if (in->params[i].value.kind == VALUE_NULL)
+            continue; /* absent parameters are left out, never sent as null */
+        jw_keystr(w, in->params[i].name);
+        value_write(w, &in->params[i].value);
+    }
+    jw_end_obj(w);
+    jw_key(w, "artifacts");
+    jw_obj(w);
+    for (size_t i = 0; i < in->n_artifacts; i++)
+        write_artifact_list(w, &in->artifacts[i]);
+    jw_end_obj(w);
+    jw_end_obj(w);
+}
+
+static void write_executor_input(struct jw *w, const struct task *t, const struct exec_plan *x)
+{
+    const struct io_defs *defs = &t->def->component->out;
+
+    jw_obj(w);
+    write_inputs(w, &t->in);
+    jw_key(w, "outputs");
+    jw_obj(w);
+    jw_key(w, "parameters");
+    jw_obj(w);
+    for (size_t i = 0; i < x->n_params; i++) {
+        jw_keystr(w, x->params[i].name);
+        jw_obj(w);
+        jw_key(w, "outputFile");
+        jw_str(w, x->params[i].path);
+        jw_end_obj(w);
+    }
+    jw_end_obj(w);
+    jw_key(w, "artifacts");
+    jw_obj(w);
+    for (size_t i = 0; i < x->n_artifacts; i++) {
+        const struct artifact_def *d = &defs->artifacts[i];
+        struct artifact f = {.name = d->name,
+                             .uri = x->artifacts[i].uri,
+                             .type = d->schema_title,
+                             .type_version = d->schema_version,
+                             .metadata = d->metadata};
+        struct named_artifacts one = {.name = d->name, .items = &f, .n_items = 1};
+        write_artifact_list(w, &one);
+    }
+    jw_end_obj(w);
+    jw_key(w, "outputFile");
+    jw_str(w, x->output_file);
+    jw_end_obj(w);
+    jw_end_obj(w);
+}
+
+static void plan_outputs(struct arena *a, const struct graph *g, const struct task *t,
+                         struct exec_plan *x)
+{
+    const struct io_defs *defs = &t->def->component->out;
+    struct str root = g->root_uri, query = {"", 0};
+    const char *mark = memchr(root.ptr, '?', root.len);
+
+    if (mark) { /* a query string on the root is kept out of artifact URIs */
+        query = (struct str){mark, root.len - (size_t)(mark - root.ptr)};
+        root.len -= query.len;
+    }
+    while (root.len > 1 && root.ptr[root.len - 1] == '/')
+        root.len--;
+    x->task_root_uri = str_of(arena_printf(a, "%.*s/%.*s/%.*s/%.*s/%s", STR_ARG(root),
+                                           STR_ARG(g->p->name), STR_ARG(g->run_id),
+                                           STR_ARG(t->def->key), t->uuid));
+    x->task_root_path = exec_uri_to_path(a, x->task_root_uri);
+    x->output_file =
+        str_of(arena_printf(a, "%.*s/output_metadata.json", STR_ARG(x->task_root_path)));
+    x->n_params = defs->n_params;
+    x->params = arena_alloc(a, (defs->n_params + 1) * sizeof(*x->params));
+    for (size_t i = 0; i < defs->n_params; i++)
+        x->params[i] = (struct exec_output){
+            .name = defs->params[i].name,
+            .path = str_of(arena_printf(a, EXEC_PARAM_DIR "/%.*s",
+                                        STR_ARG(defs->params[i].name)))};
+    x->n_artifacts = defs->n_artifacts;
+    x->artifacts = arena_alloc(a, (defs->n_artifacts + 1) * sizeof(*x->artifacts));
+    for (size_t i = 0; i < defs->n_artifacts; i++) {
+        struct str uri = str_of(arena_printf(a, "%.*s/%.*s", STR_ARG(x->task_root_uri),
+                                             STR_ARG(defs->artifacts[i].name)));
+        x->artifacts[i] = (struct exec_output){.name = defs->artifacts[i].name,
+                                               .uri = uri,
+                                               .path = exec_uri_to_path(a, uri)};
+    }
+}
+
+/* ---- placeholders of the command line (section 8.2) ------------------------------------ */
+
+struct command_ctx {
+    struct arena *a;
+    const struct graph *g;
+    const struct task *t;
+    const struct exec_plan *x;
+};
+
+static const struct exec_output *find_output(const struct exec_output *o, size_t n,
+                                             struct str name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(o[i].name, name))
+            return &o[i];
+    return NULL;
+}
+
+static void add_metadata(struct buf *out, const struct value *meta, struct str key)
+{
+    const struct value *v = meta;
+
+    if (key.len)
+        v = meta ? value_member(meta, key) : NULL;
+    if (!v)
+        buf_adds(out, key.len ? "null" : "{}");
+    else
+        value_text(out, v);
+}
+
+static int input_artifact(struct command_ctx *c, const struct placeholder *ph, struct buf *out)
+{
+    const struct named_artifacts *l = io_values_artifact(&c->t->in, ph->name);
+
+    if (!l || !l->n_items) {
+        if (ph->kind == PH_INPUT_ARTIFACT)
+            buf_adds(out, "[]");
+        return 1; /* an absent optional artifact: empty text */
+    }
+    if (ph->kind == PH_INPUT_ARTIFACT_URI) {
+        buf_addstr(out, l->items[0].uri);
+    } else if (ph->kind == PH_INPUT_ARTIFACT_PATH) {
+        buf_addstr(out, exec_uri_to_path(c->a, l->items[0].uri));
+    } else if (ph->kind == PH_INPUT_ARTIFACT_META) {
+        add_metadata(out, l->items[0].metadata, ph->key);
+    } else {
+        struct jw w;
+        jw_init(&w, out);
+        jw_arr(&w);
+        for (size_t i = 0; i < l->n_items; i++)
+            write_artifact(&w, &l->items[i]);
+        jw_end_arr(&w);
+    }
+    return 1;
+}
+
+static void add_escaped(struct buf *out, struct str text, unsigned times)
+{
+    AUTO_BUF struct buf quoted;
+
+    if (!times) {
+        buf_addstr(out, text);
+        return;
+    }
+    buf_init(&quoted, LIMIT_SPEC_BYTES);
+    buf_add_json_string(&quoted, text);
+    add_escaped(out, (struct str){quoted.ptr + 1, quoted.len - 2}, times - 1);
+}
+
+static int command_answer(void *ctx, const struct placeholder *ph, struct buf *out,
+                          struct err *e)
+{
+    struct command_ctx *c = ctx;
+    const struct exec_output *o;
+    const struct value *v;
+    const struct artifact_def *d;
+
+    (void)e;
+    switch (ph->kind) {
+    case PH_EXECUTOR_INPUT:
+        buf_addstr(out, c->x->executor_input);
+        return 1;
+    case PH_JSON_ESCAPE:
+        add_escaped(out, c->x->executor_input, ph->times > 4 ? 4 : ph->times);
+        return 1;
+    case PH_INPUT_PARAM:
+        v = io_values_param(&c->t->in, ph->name);
+        if (v)
+            value_text(out, v);
+        return 1; /* an absent optional parameter is empty text */
+    case PH_INPUT_ARTIFACT:
+    case PH_INPUT_ARTIFACT_URI:
+    case PH_INPUT_ARTIFACT_PATH:
+    case PH_INPUT_ARTIFACT_META:
+        return input_artifact(c, ph, out);
+    case PH_OUTPUT_PARAM_FILE:
+        o = find_output(c->x->params, c->x->n_params, ph->name);
+        if (!o)
+            return 0;
+        buf_addstr(out, o->path);
+        return 1;
+    case PH_OUTPUT_ARTIFACT_URI:
+    case PH_OUTPUT_ARTIFACT_PATH:
+        o = find_output(c->x->artifacts, c->x->n_artifacts, ph->name);
+        if (!o)
+            return 0;
+        buf_addstr(out, ph->kind == PH_OUTPUT_ARTIFACT_URI ? o->uri : o->path);
+        return 1;
+    case PH_OUTPUT_ARTIFACT_META:
+        d = io_artifact(&c->t->def->component->out, ph->name);
+        add_metadata(out, d ? d->metadata : NULL, ph->key);
+        return 1;
+    case PH_OUTPUT_FILE:
+        buf_addstr(out, c->x->output_file);
+        return 1;
+    case PH_JOB_NAME:
+        buf_addstr(out, c->g->run_name);
+        return 1;
+    case PH_JOB_RESOURCE_NAME:
+        buf_addstr(out, c->g->resource_name);
+        return 1;
+    case PH_JOB_UUID:
+        buf_addstr(out, c->g->run_id);
+        return 1;
+    case PH_TASK_NAME:
+        buf_addstr(out, c->t->def->key);
+        return 1;
+    case PH_TASK_UUID:
+        buf_adds(out, c->t->uuid);
+        return 1;
+    case PH_CREATE_TIME:
+    case PH_SCHEDULE_TIME:
+        buf_addstr(out, c->g->create_time);
+        return 1;
+    case PH_WORKSPACE:
+        buf_adds(out, "/kfp-workspace");
+        return 1;
+    case PH_PIPELINE_ROOT:
+        buf_addstr(out, c->g->root_uri);
+        return 1;
+    }
+    return 0;
+}
+
+static bool command_present(void *ctx, struct str name)
+{
+    struct command_ctx *c = ctx;
+    const struct value *v = io_values_param(&c->t->in, name);
+
+    return (v && v->kind != VALUE_NULL) || io_values_artifact(&c->t->in, name);
+}
+
+/* $(NAME) of a name in the executor's env, $$ -> $ ; Kubernetes' rule for command and args */
+static char *expand_env_refs(struct arena *a, const struct executor *x, const char *text)
+{
+    AUTO_BUF struct buf out;
+    const char *p = text;
+
+    if (!strchr(text, '$'))
+        return arena_strdup(a, text);
+    buf_init(&out, 0);
+    while (*p) {
+        const char *close;
+        const struct env_var *found = NULL;
+
+        if (p[0] == '$' && p[1] == '$') {
+            buf_addc(&out, '$');
+            p += 2;
+            continue;
+        }
+        if (p[0] == '$' && p[1] == '(' && (close = strchr(p + 2, ')'))) {
+            struct str name = {p + 2, (size_t)(close - p - 2)};
+            for (size_t i = 0; i < x->n_env; i++)
+                if (str_eq(x->env[i].name, name))
+                    found = &x->env[i];
+            if (found) {
+                buf_addstr(&out, found->value);
+                p = close + 1;
+                continue;
+            }
+        }
+        buf_addc(&out, *p++);
+    }
+    return arena_strndup(a, buf_str(&out), out.len);
+}
+
+static int plan_argv(struct command_ctx *c, struct exec_plan *x, struct err *e)
+{
+    const struct executor *ex = c->t->def->component->executor;
+    size_t n = ex->n_command + ex->n_args;
+    struct str *words = arena_alloc(c->a, (n + 1) * sizeof(*words));
+
+    for (size_t i = 0; i < n; i++)
+        words[i] = i < ex->n_command ? ex->command[i] : ex->args[i - ex->n_command];
+    if (placeholder_argv_in(c->a, words, n, command_answer, command_present, c, &x->argv,
+                            &x->n_argv, e) < 0)
+        return -1;
+    for (size_t i = 0; i < x->n_argv; i++) {
+        x->argv[i] = expand_env_refs(c->a, ex, x->argv[i]);
+        if (strlen(x->argv[i]) >= LIMIT_ARG_BYTES)
+            return err_set(e, ERR_LIMIT,
+                           "argument %zu is %zu bytes long, and the kernel takes %llu at most "
+                           "(pass large values as artifacts)",
+                           i, strlen(x->argv[i]), (unsigned long long)LIMIT_ARG_BYTES);
+    }
+    return 0;
+}
+
+static int expand_text(struct command_ctx *c, struct str text, struct str *out, struct err *e)
+{
+    AUTO_BUF struct buf b;
+
+    buf_init(&b, LIMIT_VALUE_BYTES);
+    if (placeholder_expand(text, command_answer, c, &b, e) < 0)
+        return -1;
+    *out = arena_str(c->a, (struct str){buf_str(&b), b.len});
+    return 0;
+}
+
+int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
+                 struct exec_plan *x, struct err *e)
+{
+    const struct executor *ex = t->def->component->executor;
+    struct command_ctx c = {a, g, t, x};
+    AUTO_BUF struct buf json;
+    struct jw w;
+
+    *x = (struct exec_plan){0};
+    plan_outputs(a, g, t, x);
+    buf_init(&json, LIMIT_SPEC_BYTES);
+    jw_init(&w, &json);
+    write_executor_input(&w, t, x);
+    if (json.overflow)
+        return err_set(e, ERR_LIMIT, "the executor input is over %llu MiB",
+                       (unsigned long long)(LIMIT_SPEC_BYTES / MIB));
+    x->executor_input = arena_str(a, (struct str){buf_str(&json), json.len});
+    if (expand_text(&c, ex->image, &x->image, e) < 0)
+        return err_at(e, "image");
+    if (!x->image.len)
+        return err_set(e, ERR_INPUT, "the image reference \"%.*s\" is empty once filled in",
+                       STR_ARG(ex->image));
+    x->n_env = ex->n_env;
+    x->env = arena_alloc(a, (ex->n_env + 1) * sizeof(*x->env));
+    for (size_t i = 0; i < ex->n_env; i++)
+        x->env[i] = arena_printf(a, "%.*s=%s", STR_ARG(ex->env[i].name),
+                                 expand_env_refs(a, ex, ex->env[i].value.ptr));
+    return plan_argv(&c, x, e);
+}
+
+/* ---- resources ------------------------------------------------------------------------- */
+
+static int cpu_millis(struct str text, uint32_t *out, struct err *e)
+{
+    char tmp[64], *end;
+    double v;
+
+    if (!text.len)
+        return 0;
+    if (text.len >= sizeof tmp)
+        return err_set(e, ERR_INPUT, "\"%.40s\" is no CPU quantity", text.ptr);
+    memcpy(tmp, text.ptr, text.len);
+    tmp[text.len] = 0;
+    v = strtod(tmp, &end);
+    if (end != tmp && strcmp(end, "m") == 0)
+        v /= 1000;
+    else if (end == tmp || *end)
+        return err_set(e, ERR_INPUT, "\"%s\" is no CPU quantity (want 2, 0.5 or 500m)", tmp);
+    if (!(v >= 0 && v <= 100000))
+        return err_set(e, ERR_INPUT, "%s CPUs is out of range", tmp);
+    *out = (uint32_t)(v * 1000 + 0.5);
+    return 0;
+}
+
+int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
+                   struct exec_resources *out, struct err *e)
+{
+    const struct resources *r = &t->def->component->executor->res;
+    struct exec_plan x = {0};
+    struct command_ctx c = {a, g, t, &x};
+    struct str cpu_limit, cpu_request, mem_limit, mem_request, count;
+
+    *out = (struct exec_resources){0};
+    if (expand_text(&c, r->cpu_limit, &cpu_limit, e) < 0 ||
+        expand_text(&c, r->cpu_request, &cpu_request, e) < 0 ||
+        expand_text(&c, r->memory_limit, &mem_limit, e) < 0 ||
+        expand_text(&c, r->memory_request, &mem_request, e) < 0 ||
+        expand_text(&c, r->accelerator_type, &out->accelerator_type, e) < 0 ||
+        expand_text(&c, r->accelerator_count, &count, e) < 0)
+        return -1;
+    if (cpu_millis(cpu_limit, &out->cpu_limit_millis, e) < 0)
+        return err_at(e, "CPU limit");
+    if (cpu_millis(cpu_request, &out->cpu_request_millis, e) < 0)
+        return err_at(e, "CPU request");
+    if (mem_limit.len && size_parse(mem_limit, &out->memory_limit_bytes, e) < 0)
+        return err_at(e, "memory limit");
+    if (mem_request.len && size_parse(mem_request, &out->memory_request_bytes, e) < 0)
+        return err_at(e, "memory request");
+    if (out->accelerator_type.len || count.len) {
+        uint64_t n = 1;
+        if (count.len && size_parse(count, &n, e) < 0)
+            return err_at(e, "accelerator count");
+        out->accelerators = n > 1024 ? 1024 : (uint32_t)n;
+    }
+    return 0;
+}
