@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run.h - execute a pipeline: the engine, its supervisors, and what is left of dead engines
+ *
+ * One engine process a run, one epoll loop. Every attempt of a task is a process tree of its
+ * own under a supervisor that outlives the engine; attempt.json and result.json in the
+ * attempt's directory are the whole protocol between the two (attempt.h).
+ */
+#ifndef RUN_RUN_H
+#define RUN_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "lineage/db.h"
+#include "plan/graph.h"
+#include "spec/pipeline.h"
+#include "store/blob.h"
+
+enum packages_policy { PACKAGES_WHEELS, PACKAGES_IMAGE, PACKAGES_NETWORK };
+
+struct run_mount {
+    const char *src, *dst; /* src absolute on the host, dst absolute in the box */
+    bool rw;
+};
+
+struct run_root_artifact { /* --input NAME=..., resolved by the cli */
+    struct str name;
+    struct artifact artifact; /* id 0: recorded by the run */
+};
+
+struct run_image_alias {
+    const char *from, *to; /* normalised names */
+};
+
+/* What a run is told beside the pipeline itself. Kept in the database as JSON, so that resume
+ * goes on under the same rules; what only concerns this engine (jobs, view) is not. */
+struct run_opts {
+    bool no_cache;
+    const char *const *refresh; /* --refresh: task keys never taken from the cache; "*" = all */
+    size_t n_refresh;
+    int64_t cache_max_age_ms;   /* 0 = any age */
+    bool network_host;
+    enum packages_policy packages;
+    bool lenient;
+    const struct run_mount *mounts;
+    size_t n_mounts;
+    const char *const *env; /* "K=V", for every task */
+    size_t n_env;
+    uint32_t retries;         /* default for tasks without a retryPolicy */
+    uint32_t host_retries;    /* failures of box or host, counted apart; default 3 */
+    int64_t timeout_ms;       /* of the run, 0 = none */
+    bool gpus_none;           /* --gpus none: GPU requests are dropped with a notice */
+    uint32_t jobs;            /* tasks at a time, 0 = number of CPUs */
+    uint64_t memory_bytes;    /* default limit of a task, 0 = none */
+    uint32_t pids_max;        /* default 32768 */
+    uint64_t log_max_bytes;
+    const struct run_image_alias *aliases;
+    size_t n_aliases;
+    const char *hook_success, *hook_failure, *hook_interrupted; /* program paths or NULL */
+};
+
+/* --tag TASK:OUTPUT=NAME */
+struct run_tag {
+    const char *task, *output, *name;
+};
+
+struct run_request {
+    const char *file;            /* as typed */
+    struct str text;             /* the YAML */
+    const char *name;            /* --name or NULL */
+    const char *experiment;      /* "Default" */
+    const char *argv_json;       /* JSON array: how dugout was called */
+    const struct given_param *params;
+    size_t n_params;
+    const struct run_root_artifact *inputs;
+    size_t n_inputs;
+    const struct run_tag *tags;
+    size_t n_tags;
+    const struct run_opts *opts;
+};
+
+enum run_event_kind {
+    RUN_EVENT_STARTED,  /* the run exists: run_id, run_name are set */
+    RUN_EVENT_TASK,     /* a task changed its state */
+    RUN_EVENT_RETRY,    /* text: "attempt 2 of 3 in 30 s: exit code 1" */
+    RUN_EVENT_NOTICE,   /* text */
+    RUN_EVENT_TICK,     /* about every 100 ms while a view wants it */
+    RUN_EVENT_DETACHED, /* SIGHUP: the terminal is gone */
+};
+struct run_event {
+    enum run_event_kind kind;
+    const char *run_id, *run_name;
+    const struct graph *graph;
+    const struct task *task;
+    int64_t started_mono_ns, elapsed_ms; /* of the task */
+    uint32_t attempt;
+    const char *log_path; /* of the attempt in question, may be NULL */
+    const char *text;
+};
+struct run_view {
+    void (*event)(void *ctx, const struct run_event *ev);
+    void *ctx;
+    bool ticks;
+};
+
+struct run_outcome {
+    char run_id[37];
+    char name[128];
+    enum task_state state; /* SUCCEEDED FAILED CANCELED */
+    int signal;            /* CANCELED by this signal */
+    bool timed_out, nothing_new, detached;
+    size_t n_tasks, n_cached, n_failed;
+    int64_t elapsed_ms;
+    char failed_task[512], error[480], log_path[512]; /* of the first failure */
+};
+
+/* An engine's environment: opened once by the command */
+struct run_env {
+    const char *home; /* absolute */
+    struct store *store;
+    struct lineage *db;
+    int spawner; /* socket from spawner_start() */
+};
+
+/* run_start - check everything that can be checked, record the run, execute it to its end
+ *
+ * ERR_INPUT, ERR_MISSING ... for what is wrong before the start (nothing is recorded then);
+ * a failed task is no error: it is in the outcome. */
+int run_start(struct run_env *env, const struct run_request *rq, const struct run_view *view,
+              struct run_outcome *out, struct err *e);
+
+/* run_resume - continue run `run_id` (full id): adopt living supervisors, commit finished results, go on.
+ * from_task NULL or the key of a task to do again (with all that needs it).
+ * ERR_BUSY when another engine has it, ERR_INPUT when there is nothing to resume. */
+int run_resume(struct run_env *env, const char *run_id, const char *from_task,
+               const struct run_opts *overrides, const struct run_view *view,
+               struct run_outcome *out, struct err *e);
+
+/* run_cancel - stop the engine, or the orphaned supervisors of a dead one; waits until done */
+int run_cancel(struct run_env *env, const char *run_id, struct err *e);
+
+/* run_reconcile - for every command: commit finished results of dead engines, mark their runs
+ * INTERRUPTED. Never waits. *changed counts what was committed; may be NULL. */
+int run_reconcile(struct run_env *env, size_t *changed, struct err *e);
+
+/* run_plan - what would run: one line a task into *out_json (a JSON document); *missing counts
+ * images, wheels and so on that are not there */
+int run_plan(struct run_env *env, const struct run_request *rq, struct buf *out_json,
+             size_t *missing, struct err *e);
+
+/* run_orphans - living supervisors of interrupted runs of this pipeline name: a line for the user
+ * in *out ("" when none) */
+int run_orphans(struct run_env *env, struct str pipeline_name, struct buf *out, struct err *e);
+
+/* the log of an attempt: head and tail are joined with a line that says what is missing */
+int run_log_path(const char *home, const char *attempt_dir, char *out, size_t out_size);
+
+#endif

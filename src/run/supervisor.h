@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* supervisor.h - the process that owns one attempt: box, log, deadline, outputs
+ *
+ * Runs in a child of the spawner. It outlives the engine; the box's PID 1 dies with it.
+ */
+#ifndef RUN_SUPERVISOR_H
+#define RUN_SUPERVISOR_H
+
+/* supervisor_main - carry out the attempt whose directory is `dir` (absolute) and leave
+ * result.json there. The caller's process image is the supervisor's own: it was just forked,
+ * has default signal dispositions and no descriptor it minds. Never returns. */
+_Noreturn void supervisor_main(const char *dir);
+
+#endif
