@@ -1,0 +1,6 @@
+# SQLite: the amalgamation that the npm package carries, without what one thread never needs.
+sqlite_FILES := deps/sqlite3/sqlite3.c
+sqlite_CFLAGS := -DSQLITE_DQS=0 -DSQLITE_THREADSAFE=0 -DSQLITE_DEFAULT_MEMSTATUS=0 \
+    -DSQLITE_LIKE_DOESNT_MATCH_BLOBS -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_DEPRECATED \
+    -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_USE_ALLOCA
+sqlite_HEADERS := deps/sqlite3/sqlite3.h
