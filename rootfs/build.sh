@@ -87,8 +87,10 @@ debian() {
         --customize-hook="$here/trim.sh" --skip=output/dev,output/mknod
     set +f
 
-    # The mount namespace is for a build that is cut short: its mounts go with it.
-    sources | CHECK=$check LEAVE_OUT=$leave_out unshare --mount mmdebstrap --quiet \
+    # As root, in a mount namespace: the mounts of a build that is cut short go with it.
+    isolate=
+    [ "$(id -u)" != 0 ] || isolate="unshare --mount"
+    sources | CHECK=$check LEAVE_OUT=$leave_out $isolate mmdebstrap --quiet \
         --variant=custom --include="$include" "$@" "$suite" "$made" - >"$work/log" 2>&1 ||
         { cat "$work/log" >&2; die "mmdebstrap ended with an error"; }
 
@@ -144,7 +146,7 @@ build() {
     say "$1: building from Debian packages: $packages"
     "$kind" "$work/$1.tar"
     mv "$work/$1.tar" "$tar"
-    say "$1: $(($(stat -c %s "$tar") / 1048576)) MiB in $(($(date +%s) - begun)) s: build/rootfs/$1.tar"
+    say "$1: $(du -m "$tar" | cut -f1) MiB in $(($(date +%s) - begun)) s: build/rootfs/$1.tar"
 }
 
 [ $# -gt 0 ] || die "usage: rootfs/build.sh NAME...; recipes: $(cd "$here" &&
