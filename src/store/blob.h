@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* blob.h - the store: bytes named by their SHA-256, and the directories beside them
  *
- *   HOME/store/blobs/sha256/<64 hex>   content, 0444, never overwritten, an OCI blob directory
- *   HOME/layers/<hex>/                 unpacked image layers (written by image/)
- *   HOME/checkouts/<hex>/              directory artifacts as directories (tree.h)
- *   HOME/tmp/ trash/ locks/            work in progress, on its way out, flock files
+ *   HOME/store/blobs/sha256/<64 hex>   content, 0444, never overwritten, an OCI blob
+ * directory HOME/layers/<hex>/                 unpacked image layers (written by
+ * image/) HOME/checkouts/<hex>/              directory artifacts as directories
+ * (tree.h) HOME/tmp/ trash/ locks/            work in progress, on its way out, flock
+ * files
  *
- * Order of events: bytes durable -> name durable (store_sync) -> a row elsewhere may point
- * here. Nothing is readable under its name before it is complete, so a crash leaves garbage
- * in tmp/ and unreferenced blobs, which gc.h removes after a grace period.
+ * Order of events: bytes durable -> name durable (store_sync) -> a row elsewhere may
+ * point here. Nothing is readable under its name before it is complete, so a crash
+ * leaves garbage in tmp/ and unreferenced blobs, which gc.h removes after a grace
+ * period.
  *
  * One process, one `struct store`: a forked child opens its own.
  */
@@ -40,8 +42,8 @@ void auto_store(struct store **s);
 
 const char *store_home(const struct store *s); /* absolute path, lives as long as s */
 
-/* store_sync - make the names published since the last call durable: one directory fsync
- * for each directory touched, none when nothing was published */
+/* store_sync - make the names published since the last call durable: one directory
+ * fsync for each directory touched, none when nothing was published */
 int store_sync(struct store *s, struct err *e);
 
 /* Directories of the home, for modules that work in them by descriptor. The descriptors
@@ -56,22 +58,24 @@ enum store_dir {
     STORE_DIRS
 };
 int store_dir_fd(const struct store *s, enum store_dir d);
-void store_touched(struct store *s, enum store_dir d); /* a name was added: fsync at store_sync */
+void store_touched(struct store *s,
+                   enum store_dir d); /* a name was added: fsync at store_sync */
 
 /* store_tmp_dir - make a directory in tmp/ that gc leaves alone while lock_fd is open
  *
  * name     out: its name below store_dir_fd(s, STORE_TMP)
- * lock_fd  gives: the directory, opened for reading, holding a flock that lives as long as
- *          any process has this descriptor open
+ * lock_fd  gives: the directory, opened for reading, holding a flock that lives as long
+ * as any process has this descriptor open
  */
 #define STORE_TMP_NAME 48
-int store_tmp_dir(struct store *s, const char *prefix, char name[STORE_TMP_NAME], int *lock_fd,
-                  struct err *e);
+int store_tmp_dir(struct store *s, const char *prefix, char name[STORE_TMP_NAME],
+                  int *lock_fd, struct err *e);
 /* store_drop - rename NAME of dir_fd into trash/ and remove it; absent is success */
 int store_drop(struct store *s, int dir_fd, const char *name, struct err *e);
-/* store_pin - keep layers/<hex> or checkouts/<hex> from gc while *gives_fd is open (several
- * may); ERR_MISSING when it is not there */
-int store_pin(struct store *s, enum store_dir d, const char *hex, int *gives_fd, struct err *e);
+/* store_pin - keep layers/<hex> or checkouts/<hex> from gc while *gives_fd is open
+ * (several may); ERR_MISSING when it is not there */
+int store_pin(struct store *s, enum store_dir d, const char *hex, int *gives_fd,
+              struct err *e);
 /* store_lock - take locks/NAME (LOCK_EX or LOCK_SH, with LOCK_NB: ERR_BUSY); closing
  * *gives_fd lets go */
 int store_lock(struct store *s, const char *name, int op, int *gives_fd, struct err *e);
@@ -82,19 +86,23 @@ struct blob_id {
 };
 
 enum blob_flags {
-    BLOB_ADOPT = 1,  /* the source may be taken instead of copied; gone from its place then */
-    BLOB_NOSYNC = 2, /* the caller makes file data durable itself (one syncfs for many) */
+    BLOB_ADOPT =
+        1, /* the source may be taken instead of copied; gone from its place then */
+    BLOB_NOSYNC =
+        2, /* the caller makes file data durable itself (one syncfs for many) */
 };
 
 /* blob_put_bytes - store len bytes; present already is success */
 int blob_put_bytes(struct store *s, const void *bytes, size_t len, unsigned flags,
                    struct blob_id *out, struct err *e);
 
-/* blob_put_file - store the regular file NAME below dir_fd (or AT_FDCWD), hashing it once
+/* blob_put_file - store the regular file NAME below dir_fd (or AT_FDCWD), hashing it
+ * once
  *
  * With BLOB_ADOPT a file of this file system, with one link, ours, and that nobody has
- * open for writing becomes the blob itself (owner and mode change, its old name goes); any
- * other is cloned or copied with its holes, and with BLOB_ADOPT the old name goes as well.
+ * open for writing becomes the blob itself (owner and mode change, its old name goes);
+ * any other is cloned or copied with its holes, and with BLOB_ADOPT the old name goes
+ * as well.
  *
  * ERR_MISSING when absent, ERR_INPUT when not a regular file, ERR_BUSY when it changed
  * while it was read, else ERR_SYS. On failure the source is still there.
@@ -106,10 +114,12 @@ int blob_put_file(struct store *s, int dir_fd, const char *name, unsigned flags,
 struct blob_writer;
 int blob_writer_open(struct store *s, unsigned flags, struct blob_writer **gives,
                      struct err *e);
-int blob_writer_add(struct blob_writer *w, const void *bytes, size_t len, struct err *e);
+int blob_writer_add(struct blob_writer *w, const void *bytes, size_t len,
+                    struct err *e);
 /* blob_writer_commit - name it; takes w whatever happens
  *
- * want_hex  NULL, or the digest that the bytes must have: ERR_CORRUPT naming both otherwise
+ * want_hex  NULL, or the digest that the bytes must have: ERR_CORRUPT naming both
+ * otherwise
  */
 int blob_writer_commit(struct blob_writer *w, const char *want_hex, struct blob_id *out,
                        struct err *e);
@@ -133,10 +143,11 @@ bool blob_has(struct store *s, const char *hex);
 int blob_refresh(struct store *s, const char *hex, struct err *e);
 /* blob_verify - read it and compare; ERR_CORRUPT, ERR_MISSING, ERR_SYS */
 int blob_verify(struct store *s, const char *hex, struct err *e);
-/* blob_quarantine - move a damaged blob to trash/corrupt-<hex>, where gc keeps it for the
- * grace period */
+/* blob_quarantine - move a damaged blob to trash/corrupt-<hex>, where gc keeps it for
+ * the grace period */
 int blob_quarantine(struct store *s, const char *hex, struct err *e);
-/* blob_read - append a small blob to *out and check its digest; ERR_LIMIT over max_bytes */
+/* blob_read - append a small blob to *out and check its digest; ERR_LIMIT over
+ * max_bytes */
 int blob_read(struct store *s, const char *hex, struct buf *out, size_t max_bytes,
               struct err *e);
 /* blob_path - absolute path of the blob, there or not; ERR_INPUT when hex is no digest,

@@ -2,10 +2,10 @@
 /* gc.h - remove what nothing names any more, and count what is there
  *
  * The caller decides what lives (it reads the database); this module only removes. Who
- * publishes a name holds locks/gc shared for that instant and makes the file's mtime new;
- * the sweep holds it exclusively in short slices, looks at the mtime again under the lock
- * and renames into trash/ before it removes. So a blob that was found to be there already
- * is either refreshed in time or stored again, never lost.
+ * publishes a name holds locks/gc shared for that instant and makes the file's mtime
+ * new; the sweep holds it exclusively in short slices, looks at the mtime again under
+ * the lock and renames into trash/ before it removes. So a blob that was found to be
+ * there already is either refreshed in time or stored again, never lost.
  */
 #ifndef STORE_GC_H
 #define STORE_GC_H
@@ -16,20 +16,24 @@
 #include "base/err.h"
 #include "store/blob.h"
 
-/* A set of SHA-256 digests: 32 bytes and a quarter a member. Zero-initialised = empty. */
+/* A set of SHA-256 digests: 32 bytes and a quarter a member. Zero-initialised = empty.
+ */
 struct digest_set {
     uint8_t (*slots)[32];
     uint8_t *used;
     size_t n, cap;
 };
-bool digest_set_add(struct digest_set *d, const char *hex); /* false: it was there, or no digest */
+bool digest_set_add(struct digest_set *d,
+                    const char *hex); /* false: it was there, or no digest */
 bool digest_set_has(const struct digest_set *d, const char *hex);
 void digest_set_done(struct digest_set *d);
 #define AUTO_DIGEST_SET __attribute__((cleanup(digest_set_done)))
 
-/* gc_mark_tree - add a tree's root and all tree objects below it. ERR_MISSING when one is
- * not there: the caller aborts its sweep, since an unreadable root marks too little. */
-int gc_mark_tree(struct store *s, const char *hex, struct digest_set *blobs, struct err *e);
+/* gc_mark_tree - add a tree's root and all tree objects below it. ERR_MISSING when one
+ * is not there: the caller aborts its sweep, since an unreadable root marks too little.
+ */
+int gc_mark_tree(struct store *s, const char *hex, struct digest_set *blobs,
+                 struct err *e);
 
 enum gc_kind { GC_BLOBS, GC_LAYERS, GC_CHECKOUTS, GC_RUNS, GC_TMP, GC_TRASH, GC_KINDS };
 const char *gc_kind_name(enum gc_kind k); /* "blobs", "layers", ... */
@@ -38,7 +42,8 @@ struct gc_count {
     uint64_t n, bytes; /* bytes on disk */
 };
 
-/* What to keep. A NULL set means: leave this kind alone. All is borrowed for the call. */
+/* What to keep. A NULL set means: leave this kind alone. All is borrowed for the call.
+ */
 struct gc_plan {
     const struct digest_set *blobs;
     const struct digest_set *layers;    /* diff_ids and chain layers */
@@ -55,8 +60,9 @@ struct gc_plan {
  *
  * out  GC_KINDS counts of what went (or would go); counted so far also on failure
  *
- * tmp/ entries go when nobody holds their lock, trash/ entries always (corrupt-* after the
- * grace period). Pinned layers and checkouts stay. ERR_BUSY when another sweep runs.
+ * tmp/ entries go when nobody holds their lock, trash/ entries always (corrupt-* after
+ * the grace period). Pinned layers and checkouts stay. ERR_BUSY when another sweep
+ * runs.
  */
 int gc_sweep(struct store *s, const struct gc_plan *plan, struct gc_count out[GC_KINDS],
              struct err *e);

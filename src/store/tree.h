@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree.h - directory artifacts
  *
- * A directory is named by its tree digest, the SHA-256 of the tree object of its root. One
- * object a directory, stored as a blob:
+ * A directory is named by its tree digest, the SHA-256 of the tree object of its root.
+ * One object a directory, stored as a blob:
  *
  *   "dugout-tree 1" NUL
  *   then for each entry, sorted by name bytes (memcmp, shorter first), names unique:
@@ -11,16 +11,16 @@
  *   "d " HEX " " SIZE " " NAME NUL      directory: HEX is its own tree digest
  *   "l " NAME NUL TARGET NUL            symbolic link, the target as it stands
  *
- * HEX is 64 lower-case digits, SIZE decimal without leading zeros: the bytes of the file,
- * or of all regular files below the directory. A NAME has 1 to 255 bytes, no "/" and no
- * NUL, and is not "." or ".."; a TARGET has 1 to 4095 bytes. No times, owners, other mode
- * bits or extended attributes. Anything else is not a tree object.
+ * HEX is 64 lower-case digits, SIZE decimal without leading zeros: the bytes of the
+ * file, or of all regular files below the directory. A NAME has 1 to 255 bytes, no "/"
+ * and no NUL, and is not "." or ".."; a TARGET has 1 to 4095 bytes. No times, owners,
+ * other mode bits or extended attributes. Anything else is not a tree object.
  *
  * Vectors (tests/unit/store_tree_test.c holds the bytes):
- *   empty directory   c17d5e1ad22cd3a4d8ec1cb64f6b0d5a8e2a1a0ebf5ae8b85b7ee7c0d84ec36c
+ *   empty directory   4c83c3809ed5946fd58dda8d9f76820227d4427ccd67ff70f8aa254b3b28f5bf
  *
- * Tree objects are few; the files themselves live in checkouts/<tree digest>/, files 0444
- * or 0555 and directories 0555, which is what tasks get mounted read-only.
+ * Tree objects are few; the files themselves live in checkouts/<tree digest>/, files
+ * 0444 or 0555 and directories 0555, which is what tasks get mounted read-only.
  */
 #ifndef STORE_TREE_H
 #define STORE_TREE_H
@@ -41,15 +41,15 @@ struct tree_id {
 
 /* tree_put - store the directory NAME below dir_fd (or AT_FDCWD) with all that is in it
  *
- * With BLOB_ADOPT the directory itself becomes checkouts/<hex>/ when it is on the store's
- * file system (modes change, files with several links are replaced by copies), and is
- * removed when that checkout exists already. Without it, or from another file system, it
- * is cloned or copied; with BLOB_ADOPT the source is removed after that. File data is made
- * durable with one syncfs unless BLOB_NOSYNC.
+ * With BLOB_ADOPT the directory itself becomes checkouts/<hex>/ when it is on the
+ * store's file system (modes change, files with several links are replaced by copies),
+ * and is removed when that checkout exists already. Without it, or from another file
+ * system, it is cloned or copied; with BLOB_ADOPT the source is removed after that.
+ * File data is made durable with one syncfs unless BLOB_NOSYNC.
  *
- * ERR_MISSING, ERR_INPUT when it is not a directory, ERR_BUSY when a file changed while it
- * was read, ERR_LIMIT deeper than LIMIT_PATH_DEPTH, else ERR_SYS. On failure nothing of the
- * source is removed.
+ * ERR_MISSING, ERR_INPUT when it is not a directory, ERR_BUSY when a file changed while
+ * it was read, ERR_LIMIT deeper than LIMIT_PATH_DEPTH, else ERR_SYS. On failure nothing
+ * of the source is removed but what is left out anyway.
  */
 int tree_put(struct store *s, int dir_fd, const char *name, unsigned flags,
              struct tree_id *out, struct err *e);
@@ -62,24 +62,26 @@ int tree_checkout_path(struct store *s, const char *hex, char *out, size_t cap,
 enum tree_type { TREE_FILE, TREE_EXEC, TREE_DIR, TREE_LINK };
 struct tree_entry {
     enum tree_type type;
-    struct str path;         /* from the root of the walk, "/" between; not NUL-terminated */
-    struct str target;       /* TREE_LINK */
-    uint64_t size_bytes;     /* all but TREE_LINK */
-    char hex[DIGEST_HEX];    /* all but TREE_LINK, else "" */
+    struct str path;   /* from the root of the walk, "/" between; not NUL-terminated */
+    struct str target; /* TREE_LINK */
+    uint64_t size_bytes;  /* all but TREE_LINK */
+    char hex[DIGEST_HEX]; /* all but TREE_LINK, else "" */
 };
-/* A visitor returns 0 to go on, -1 with *e set to stop. What it gets lives for the call. */
+/* A visitor returns 0 to go on, -1 with *e set to stop. What it gets lives for the
+ * call. */
 typedef int tree_fn(void *ctx, const struct tree_entry *entry, struct err *e);
 
-/* tree_walk - visit every entry below the tree, parents before children, names in order.
- * ERR_MISSING or ERR_CORRUPT when a tree object is absent or damaged; objects are verified. */
+/* tree_walk - visit every entry below the tree, parents before children, names in
+ * order. ERR_MISSING or ERR_CORRUPT when a tree object is absent or damaged; objects
+ * are verified. */
 int tree_walk(struct store *s, const char *hex, tree_fn *fn, void *ctx, struct err *e);
 
-/* tree_parse - visit the entries of one tree object held in memory; ERR_CORRUPT with the
- * byte offset when it is not canonical */
+/* tree_parse - visit the entries of one tree object held in memory; ERR_CORRUPT with
+ * the byte offset when it is not canonical */
 int tree_parse(struct str object, tree_fn *fn, void *ctx, struct err *e);
 
-/* tree_verify - hash the checkout again and compare it with its tree; ERR_CORRUPT names the
- * first difference */
+/* tree_verify - hash the checkout again and compare it with its tree; ERR_CORRUPT names
+ * the first difference */
 int tree_verify(struct store *s, const char *hex, struct err *e);
 
 #endif

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gc.c - sweep what the plan does not keep, and count what is there
+ *
+ * Each kind is one directory of names. Candidates are found without a lock; then, in
+ * slices of SLICE names, locks/gc is taken exclusively, each candidate is looked at
+ * again (its mtime may be new: somebody met it and relies on it), and renamed into
+ * trash/. What is slow, removing, happens after the lock is gone. A sweep that dies
+ * leaves trash/, which the next one empties first.
+ */
+#include "store/gc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "store/inside.h"
+#include "store/tree.h"
+
+#define SLICE 256
+
+/* ---- sets of digests ---- */
+
+static bool digest_bytes(const char *hex, uint8_t out[32])
+{
+    if (!hex || !is_hex64(hex))
+        return false;
+    for (int i = 0; i < 32; i++) {
+        int hi = hex[2 * i] <= '9' ? hex[2 * i] - '0' : hex[2 * i] - 'a' + 10;
+        int lo =
+            hex[2 * i + 1] <= '9' ? hex[2 * i + 1] - '0' : hex[2 * i + 1] - 'a' + 10;
+        out[i] = (uint8_t)(hi << 4 | lo);
+    }
+    return true;
+}
+
+/* the slot of this digest, or the free one where it belongs; cap is a power of two */
+static size_t slot_of(const struct digest_set *d, const uint8_t raw[32])
+{
+    uint64_t hash;
+
+    memcpy(&hash, raw, sizeof(hash)); /* SHA-256 is its own hash function */
+    size_t i = (size_t)hash & (d->cap - 1);
+    while (d->used[i] && memcmp(d->slots[i], raw, 32) != 0)
+        i = (i + 1) & (d->cap - 1);
+    return i;
+}
+
+static void grow(struct digest_set *d)
+{
+    struct digest_set bigger = {.cap = d->cap ? 2 * d->cap : 64, .n = d->n};
+
+    bigger.slots = xalloc(bigger.cap * sizeof(*bigger.slots));
+    bigger.used = xalloc(bigger.cap);
+    for (size_t i = 0; i < d->cap; i++) {
+        if (!d->used[i])
+            continue;
+        size_t to = slot_of(&bigger, d->slots[i]);
+        memcpy(bigger.slots[to], d->slots[i], 32);
+        bigger.used[to] = 1;
+    }
+    digest_set_done(d);
+    *d = bigger;
+}
+
+bool digest_set_add(struct digest_set *d, const char *hex)
+{
+    uint8_t raw[32];
+
+    if (!digest_bytes(hex, raw))
+        return false;
+    if (5 * (d->n + 1) > 4 * d->cap)
+        grow(d);
+    size_t i = slot_of(d, raw);
+    if (d->used[i])
+        return false;
+    memcpy(d->slots[i], raw, 32);
+    d->used[i] = 1;
+    d->n++;
+    return true;
+}
+
+bool digest_set_has(const struct digest_set *d, const char *hex)
+{
+    uint8_t raw[32];
+
+    return d->n > 0 && digest_bytes(hex, raw) && d->used[slot_of(d, raw)];
+}
+
+void digest_set_done(struct digest_set *d)
+{
+    free(d->slots);
+    free(d->used);
+    *d = (struct digest_set){.slots = NULL};
+}
+
+static int mark_entry(void *ctx, const struct tree_entry *t, struct err *e)
+{
+    (void)e;
+    if (t->type == TREE_DIR)
+        (void)digest_set_add(ctx, t->hex);
+    return 0;
+}
+
+int gc_mark_tree(struct store *s, const char *hex, struct digest_set *blobs,
+                 struct err *e)
+{
+    if (tree_walk(s, hex, mark_entry, blobs, e) < 0)
+        return err_at(e, "directory %.12s", hex);
+    (void)digest_set_add(blobs, hex);
+    return 0;
+}
+
+const char *gc_kind_name(enum gc_kind k)
+{
+    static const char *const names[GC_KINDS] = {
+        [GC_BLOBS] = "blobs", [GC_LAYERS] = "layers", [GC_CHECKOUTS] = "checkouts",
+        [GC_RUNS] = "runs",   [GC_TMP] = "tmp",       [GC_TRASH] = "trash",
+    };
+
+    return names[k];
+}
+
+/* ---- names of a directory ---- */
+
+struct list {
+    char **at;
+    size_t n, cap;
+};
+
+static void list_done(struct list *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->at[i]);
+    free(l->at);
+    *l = (struct list){.at = NULL};
+}
+#define AUTO_LIST __attribute__((cleanup(list_done)))
+
+static void list_add(struct list *l, const char *name)
+{
+    if (l->n == l->cap) {
+        l->cap = l->cap ? 2 * l->cap : 64;
+        l->at = xrealloc(l->at, l->cap * sizeof(*l->at));
+    }
+    l->at[l->n++] = xstrdup(name);
+}
+
+static DIR *open_list(int at, const char *name)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!d && fd >= 0)
+        (void)close(fd);
+    return d;
+}
+
+static struct dirent *next_entry(DIR *d)
+{
+    struct dirent *ent;
+
+    do {
+        ent = readdir(d);
+    } while (ent && (strcmp(ent->d_name, ".") == 0 || strcmp(ent->d_name, "..") == 0));
+    return ent;
+}
+
+/* ---- counting ---- */
+
+static void count_one(const struct stat *st, uint64_t *bytes)
+{
+    uint64_t links = st->st_nlink > 0 && !S_ISDIR(st->st_mode) ? st->st_nlink : 1;
+
+    *bytes += (uint64_t)st->st_blocks * 512 / links;
+}
+
+/* bytes on disk of NAME and what is below it; what vanishes meanwhile counts nothing */
+static void count_tree(int at, const char *name, uint64_t *bytes)
+{
+    struct stat st;
+    DIR *d;
+
+    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    count_one(&st, bytes);
+    if (!S_ISDIR(st.st_mode) || !(d = open_list(at, name)))
+        return;
+    for (struct dirent *ent = next_entry(d); ent; ent = next_entry(d))
+        count_tree(dirfd(d), ent->d_name, bytes);
+    (void)closedir(d);
+}
+
+static void count_dir(int at, const char *name, struct gc_count *out)
+{
+    DIR *d = open_list(at, name);
+
+    if (!d)
+        return;
+    for (struct dirent *ent = next_entry(d); ent; ent = next_entry(d)) {
+        out->n++;
+        count_tree(dirfd(d), ent->d_name, &out->bytes);
+    }
+    (void)closedir(d);
+}
+
+int store_usage(struct store *s, struct gc_count out[GC_KINDS], struct err *e)
+{
+    static const enum store_dir dir_of[GC_KINDS] = {
+        [GC_BLOBS] = STORE_BLOBS,         [GC_LAYERS] = STORE_LAYERS,
+        [GC_CHECKOUTS] = STORE_CHECKOUTS, [GC_TMP] = STORE_TMP,
+        [GC_TRASH] = STORE_TRASH,
+    };
+
+    (void)e;
+    memset(out, 0, GC_KINDS * sizeof(*out));
+    for (int k = 0; k < GC_KINDS; k++) {
+        if (k == GC_RUNS)
+            count_dir(s->home_fd, "runs", &out[k]);
+        else
+            count_dir(s->dirs[dir_of[k]], ".", &out[k]);
+    }
+    return 0;
+}
+
+/* ---- sweeping ---- */
+
+struct sweep {
+    struct store *store;
+    const struct gc_plan *plan;
+    struct gc_count *out;
+    int64_t young_after_ms; /* mtime from here on is younger than the grace period */
+};
+
+static int64_t mtime_ms(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+}
+
+static bool is_old(const struct sweep *w, int at, const char *name)
+{
+    struct stat st;
+
+    return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           mtime_ms(&st) < w->young_after_ms;
+}
+
+/* does anybody hold a lock on this file or directory? */
+static bool is_held(int at, const char *name)
+{
+    AUTO_FD int fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+}
+
+/* into trash/ under the lock; what cannot be moved stays and is met again next time */
+static int slice_to_trash(struct sweep *w, int at, const struct list *l, size_t from,
+                          size_t to, enum gc_kind kind, struct list *trashed,
+                          struct err *e)
+{
+    AUTO_FD int gc = -1;
+    int trash = w->store->dirs[STORE_TRASH];
+
+    if (store_gc_lock(w->store, LOCK_EX, &gc, e) < 0)
+        return -1;
+    for (size_t i = from; i < to; i++) {
+        char name[STORE_TMP_NAME];
+        if (kind != GC_TMP && !is_old(w, at, l->at[i]))
+            continue;
+        if (kind != GC_BLOBS && is_held(at, l->at[i]))
+            continue;
+        store_unique(w->store, gc_kind_name(kind), name);
+        if (renameat(at, l->at[i], trash, name) < 0 && errno == EACCES &&
+            fchmodat(at, l->at[i], 0700, 0) == 0)
+            (void)renameat(at, l->at[i], trash, name);
+        list_add(trashed, name);
+    }
+    return 0;
+}
+
+static int sweep_list(struct sweep *w, int at, const struct list *l, enum gc_kind kind,
+                      struct err *e)
+{
+    int trash = w->store->dirs[STORE_TRASH];
+
+    for (size_t from = 0; from < l->n; from += SLICE) {
+        AUTO_LIST struct list trashed = {.at = NULL};
+        size_t to = from + SLICE < l->n ? from + SLICE : l->n;
+
+        if (slice_to_trash(w, at, l, from, to, kind, &trashed, e) < 0)
+            return -1;
+        for (size_t i = 0; i < trashed.n; i++) {
+            struct stat st;
+            if (fstatat(trash, trashed.at[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+                continue;
+            count_tree(trash, trashed.at[i], &w->out[kind].bytes);
+            w->out[kind].n++;
+            if (fd_remove_tree(trash, trashed.at[i], e) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static void count_list(struct sweep *w, int at, const struct list *l, enum gc_kind kind)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (kind != GC_BLOBS && is_held(at, l->at[i]))
+            continue;
+        w->out[kind].n++;
+        count_tree(at, l->at[i], &w->out[kind].bytes);
+    }
+}
+
+static int go(struct sweep *w, int at, const struct list *l, enum gc_kind kind,
+              struct err *e)
+{
+    if (!w->plan->dry_run)
+        return sweep_list(w, at, l, kind, e);
+    count_list(w, at, l, kind);
+    return 0;
+}
+
+/* names that are no digest are not ours to judge: an outside tool's temporary file, a
+ * note */
+static int sweep_digests(struct sweep *w, enum store_dir dir, enum gc_kind kind,
+                         const struct digest_set *live, struct err *e)
+{
+    AUTO_LIST struct list l = {.at = NULL};
+    DIR *d = live ? open_list(w->store->dirs[dir], ".") : NULL;
+
+    if (!live)
+        return 0;
+    if (!d)
+        return err_sys(e, errno, "read %s", gc_kind_name(kind));
+    for (struct dirent *ent = next_entry(d); ent; ent = next_entry(d))
+        if (is_hex64(ent->d_name) && !digest_set_has(live, ent->d_name) &&
+            is_old(w, dirfd(d), ent->d_name))
+            list_add(&l, ent->d_name);
+    (void)closedir(d);
+    return go(w, w->store->dirs[dir], &l, kind, e);
+}
+
+static int sweep_attempts(struct sweep *w, int runs_fd, const char *run, bool *left,
+                          struct err *e)
+{
+    AUTO_LIST struct list l = {.at = NULL};
+    DIR *d = open_list(runs_fd, run);
+    int r;
+
+    *left = true;
+    if (!d)
+        return 0;
+    *left = false;
+    for (struct dirent *ent = next_entry(d); ent; ent = next_entry(d)) {
+        if (!w->plan->attempt_lives(w->plan->ctx, run, ent->d_name) &&
+            is_old(w, dirfd(d), ent->d_name))
+            list_add(&l, ent->d_name);
+        else
+            *left = true;
+    }
+    r = go(w, dirfd(d), &l, GC_RUNS, e);
+    (void)closedir(d);
+    return r;
+}
+
+static int sweep_runs(struct sweep *w, struct err *e)
+{
+    DIR *d = w->plan->attempt_lives ? open_list(w->store->home_fd, "runs") : NULL;
+    int r = 0;
+
+    if (!d)
+        return 0;
+    for (struct dirent *ent = next_entry(d); ent && r == 0; ent = next_entry(d)) {
+        bool left;
+        struct stat st;
+        if (fstatat(dirfd(d), ent->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISDIR(st.st_mode))
+            continue;
+        r = sweep_attempts(w, dirfd(d), ent->d_name, &left, e);
+        if (r == 0 && !left && !w->plan->dry_run &&
+            !w->plan->attempt_lives(w->plan->ctx, ent->d_name, ""))
+            (void)unlinkat(dirfd(d), ent->d_name,
+                           AT_REMOVEDIR); /* only when it is empty */
+    }
+    (void)closedir(d);
+    return r;
+}
+
+static int sweep_tmp(struct sweep *w, struct err *e)
+{
+    AUTO_LIST struct list l = {.at = NULL};
+    DIR *d = open_list(w->store->dirs[STORE_TMP], ".");
+
+    if (!d)
+        return err_sys(e, errno, "read tmp");
+    for (struct dirent *ent = next_entry(d); ent; ent = next_entry(d))
+        list_add(&l, ent->d_name);
+    (void)closedir(d);
+    return go(w, w->store->dirs[STORE_TMP], &l, GC_TMP, e);
+}
+
+static int sweep_trash(struct sweep *w, struct err *e)
+{
+    DIR *d = open_list(w->store->dirs[STORE_TRASH], ".");
+    int r = 0;
+
+    if (!d)
+        return err_sys(e, errno, "read trash");
+    for (struct dirent *ent = next_entry(d); ent && r == 0; ent = next_entry(d)) {
+        if (str_starts(str_of(ent->d_name), "corrupt-") &&
+            !is_old(w, dirfd(d), ent->d_name))
+            continue;
+        w->out[GC_TRASH].n++;
+        count_tree(dirfd(d), ent->d_name, &w->out[GC_TRASH].bytes);
+        if (!w->plan->dry_run)
+            r = fd_remove_tree(dirfd(d), ent->d_name, e);
+    }
+    (void)closedir(d);
+    return r;
+}
+
+int gc_sweep(struct store *s, const struct gc_plan *plan, struct gc_count out[GC_KINDS],
+             struct err *e)
+{
+    struct sweep w = {.store = s, .plan = plan, .out = out};
+    AUTO_FD int one = -1;
+
+    memset(out, 0, GC_KINDS * sizeof(*out));
+    if (store_lock(s, "sweep", LOCK_EX | LOCK_NB, &one, e) < 0)
+        return e->code == ERR_BUSY ? err_set(e, ERR_BUSY, "another gc is at work") : -1;
+    w.young_after_ms = clock_unix_ms() - plan->grace_ms;
+    if (sweep_trash(&w, e) < 0 || sweep_tmp(&w, e) < 0 || sweep_runs(&w, e) < 0 ||
+        sweep_digests(&w, STORE_CHECKOUTS, GC_CHECKOUTS, plan->checkouts, e) < 0 ||
+        sweep_digests(&w, STORE_LAYERS, GC_LAYERS, plan->layers, e) < 0)
+        return -1;
+    return sweep_digests(&w, STORE_BLOBS, GC_BLOBS, plan->blobs, e);
+}

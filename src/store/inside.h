@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inside.h - what the files of store/ share and nobody else includes */
+#ifndef STORE_INSIDE_H
+#define STORE_INSIDE_H
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "store/blob.h"
+
+#define TREE_MAGIC "dugout-tree 1"  /* with its NUL */
+#define HASH_BUF_BYTES (256 * 1024) /* fits the second-level cache */
+
+struct store {
+    char *home; /* absolute */
+    int home_fd;
+    int dirs[STORE_DIRS];
+    bool touched[STORE_DIRS];
+    uint64_t serial;   /* for names in tmp/ and trash/ */
+    uint8_t *hash_buf; /* HASH_BUF_BYTES, made at first use */
+};
+
+uint8_t *store_hash_buf(struct store *s);
+
+/* store_gc_lock - locks/gc, LOCK_SH for who publishes, LOCK_EX for who sweeps */
+int store_gc_lock(struct store *s, int op, int *gives_fd, struct err *e);
+
+/* store_unique - a name that no other living process makes:
+ * PREFIX-pid-serial-nanoseconds */
+void store_unique(struct store *s, const char *prefix, char name[STORE_TMP_NAME]);
+
+/* store_err - err_sys "WHAT NAME", with a hint when the disk is full */
+int store_err(struct err *e, int sys, const char *what, const char *name);
+
+/* file_unchanged - is fd as fstat said before it was read? ERR_BUSY when not */
+int file_unchanged(int fd, const struct stat *before, const char *name, struct err *e);
+
+/* file_hash - SHA-256 of size bytes of fd from its start; ERR_BUSY when it ends early
+ */
+int file_hash(struct store *s, int fd, uint64_t size, const char *name,
+              char hex[DIGEST_HEX], struct err *e);
+/* file_copy - clone or copy src (size bytes, holes stay holes) into the empty file dst
+ * and hash what dst has; ERR_BUSY when src ends early */
+int file_copy(struct store *s, int src, int dst, uint64_t size, const char *name,
+              char hex[DIGEST_HEX], struct err *e);
+/* file_link - give the open file fd the name NAME in dir_fd; errno as linkat */
+int file_link(int fd, int dir_fd, const char *name);
+
+#endif
