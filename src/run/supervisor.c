@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* supervisor.c - one attempt from attempt.json to result.json
+ *
+ *   lock, pid file -> read attempt.json -> start the box -> one poll loop over
+ *       its pidfd, its output pipe, a timer (deadline, grace, log of the kill) and SIGTERM
+ *   -> usage and verdict -> outputs into the store -> result.json by rename -> exit
+ *
+ * It has left the caller's session, holds no terminal, no database and no lock but its own; the
+ * engine may die and come back. It allocates little and leaves the freeing to its exit.
+ */
+#include "run/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "box/box.h"
+#include "plan/execin.h"
+#include "run/attempt.h"
+#include "run/collect.h"
+#include "run/log.h"
+#include "store/blob.h"
+
+#define GRACE_MS 10000           /* between the stop signal and the kill, as docker */
+#define LOG_PIPE_BYTES (1 << 20) /* a burst of output must not stall the task */
+
+struct supervisor {
+    struct arena a;
+    int dir_fd, lock_fd;
+    struct attempt at;
+    struct result r;
+    struct box *box;
+    struct runlog log;
+    int log_pipe;
+    bool killing;         /* the stop signal was sent, the timer now means the kill */
+    enum attempt_end end; /* why we stopped it */
+};
+
+static void set_error(struct supervisor *s, enum attempt_end end, const char *text)
+{
+    s->r.end = end;
+    if (!s->r.error.len)
+        s->r.error = arena_str(&s->a, str_of(text));
+}
+
+/* ---- becoming a supervisor ----------------------------------------------------------------- */
+
+static void leave_the_caller(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    (void)setsid();
+    (void)prctl(PR_SET_NAME, "dugout-superv");
+    (void)umask(022);
+    if (null >= 0)
+        for (int fd = 0; fd < 3; fd++)
+            (void)dup2(null, fd);
+    (void)syscall(SYS_close_range, 3, ~0U, 0);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGQUIT, SIG_DFL);
+}
+
+static int take_attempt(struct supervisor *s, const char *dir, struct err *e)
+{
+    s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->dir_fd < 0)
+        return err_sys(e, errno, "open %s", dir);
+    s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (s->lock_fd < 0)
+        return err_sys(e, errno, "create the attempt's lock");
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(e, ERR_BUSY, "another supervisor has this attempt");
+    if (faccessat(s->dir_fd, "result.json", F_OK, 0) == 0)
+        return err_set(e, ERR_BUSY, "this attempt has ended already");
+    if (pid_file_write(s->dir_fd, "pid", e) < 0)
+        return -1;
+    return attempt_read_in(&s->a, s->dir_fd, &s->at, e);
+}
+
+/* ---- the box -------------------------------------------------------------------------------- */
+
+static int make_dir(struct supervisor *s, const char *name, mode_t mode, struct err *e)
+{
+    if (fd_remove_tree(s->dir_fd, name, e) < 0)
+        return -1;
+    if (mkdirat(s->dir_fd, name, 0700) < 0 || fchmodat(s->dir_fd, name, mode, 0) < 0)
+        return err_sys(e, errno, "make %s", name);
+    return 0;
+}
+
+static int start_box(struct supervisor *s, const char *dir, int log_write, struct err *e)
+{
+    static const char *const writable[] = {"/minio", "/gcs",    "/s3",
+                                           "/.local", "/.cache", "/.config"};
+    const struct attempt *at = &s->at;
+    size_t n = 0;
+    struct box_mount *mounts = arena_alloc(&s->a, (at->n_mounts + 3) * sizeof *mounts);
+    struct box_spec spec = {
+        .hostname = at->hostname.ptr,
+        .lowers = at->lowers,
+        .n_lowers = at->n_lowers,
+        .scratch = arena_printf(&s->a, "%s/box", dir),
+        .argv = at->argv,
+        .envp = at->env,
+        .cwd = at->cwd.ptr,
+        .user = at->user.ptr,
+        .mounts = mounts,
+        .writable_dirs = writable,
+        .n_writable_dirs = N_ELEMS(writable),
+        .host_network = at->network_host,
+        .memory_bytes = at->memory_bytes,
+        .cpu_millis = at->cpu_millis,
+        .pids_max = at->pids_max,
+        .stdin_fd = -1,
+        .stdout_fd = log_write,
+        .stderr_fd = log_write,
+        .stop_signal = at->stop_signal,
+        .as_init_parent_death = true,
+    };
+
+    if (make_dir(s, "box", 0700, e) < 0)
+        return -1;
+    if (!at->bare) {
+        if (make_dir(s, "out", 0777, e) < 0 || make_dir(s, "params", 0777, e) < 0)
+            return -1;
+        mounts[n++] = (struct box_mount){.kind = BOX_BIND,
+                                         .src = arena_printf(&s->a, "%s/out", dir),
+                                         .dst = at->task_root_path.ptr,
+                                         .rw = true};
+        mounts[n++] = (struct box_mount){.kind = BOX_BIND,
+                                         .src = arena_printf(&s->a, "%s/params", dir),
+                                         .dst = EXEC_PARAM_DIR,
+                                         .rw = true};
+    }
+    for (size_t i = 0; i < at->n_mounts; i++)
+        mounts[n++] = (struct box_mount){.kind = BOX_BIND,
+                                         .src = at->mounts[i].src,
+                                         .dst = at->mounts[i].dst,
+                                         .rw = at->mounts[i].rw};
+    spec.n_mounts = n;
+    return box_start(&spec, &s->box, e);
+}
+
+/* ---- while it runs -------------------------------------------------------------------------- */
+
+static bool drain_log(struct supervisor *s)
+{
+    char chunk[65536];
+    ssize_t n;
+
+    while ((n = read(s->log_pipe, chunk, sizeof chunk)) > 0)
+        runlog_add(&s->log, chunk, (size_t)n);
+    return n < 0 && (errno == EAGAIN || errno == EINTR); /* false: every writer is gone */
+}
+
+static void arm(int timer, int64_t ms)
+{
+    struct itimerspec t = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
+
+    if (ms >= 0 && t.it_value.tv_sec == 0 && t.it_value.tv_nsec == 0)
+        t.it_value.tv_nsec = 1; /* zero would disarm */
+    (void)timerfd_settime(timer, 0, &t, NULL);
+}
+
+static void stop_box(struct supervisor *s, enum attempt_end why, int timer)
+{
+    if (s->killing) {
+        (void)box_kill(s->box);
+        return;
+    }
+    s->killing = true;
+    s->end = why;
+    (void)box_signal(s->box, s->at.stop_signal ? s->at.stop_signal : SIGTERM);
+    arm(timer, GRACE_MS);
+}
+
+static void watch_box(struct supervisor *s, int timer, int signals)
+{
+    struct pollfd p[] = {{box_pidfd(s->box), POLLIN, 0},
+                         {s->log_pipe, POLLIN, 0},
+                         {timer, POLLIN, 0},
+                         {signals, POLLIN, 0}};
+
+    while (!(p[0].revents & (POLLIN | POLLHUP | POLLERR))) {
+        if (poll(p, N_ELEMS(p), -1) < 0)
+            continue; /* EINTR: nothing else can happen to a valid set */
+        if (p[1].revents && !drain_log(s))
+            p[1].fd = -1;
+        if (p[2].revents) {
+            uint64_t ticks;
+            (void)!read(timer, &ticks, sizeof ticks);
+            stop_box(s, END_TIMEOUT, timer);
+        }
+        if (p[3].revents) {
+            struct signalfd_siginfo info;
+            (void)!read(signals, &info, sizeof info);
+            stop_box(s, END_CANCELED, timer);
+        }
+    }
+    (void)drain_log(s);
+}
+
+static void name_the_end(struct supervisor *s, const struct box_result *b)
+{
+    char text[160];
+
+    s->r.exit_code = b->exit_code;
+    s->r.signal = b->signal;
+    s->r.oom = b->oom;
+    s->r.peak_memory_bytes = b->peak_memory_bytes;
+    s->r.cpu_usec = b->cpu_usec;
+    s->r.enforced = arena_str(&s->a, str_of(b->enforced));
+    s->r.end = END_EXITED;
+    if (s->killing) {
+        set_error(s, s->end,
+                  s->end == END_TIMEOUT ? "stopped: the run's time-out was reached"
+                                        : "stopped: the run was canceled");
+    } else if (b->oom) {
+        char limit[24];
+        size_human(s->at.memory_bytes, limit);
+        if (s->at.memory_bytes)
+            snprintf(text, sizeof text, "out of memory: the limit is %s", limit);
+        else
+            snprintf(text, sizeof text, "out of memory: the kernel killed it (no limit was set)");
+        set_error(s, END_EXITED, text);
+    } else if (b->signal) {
+        snprintf(text, sizeof text, "killed by signal %d (%s)", b->signal, strsignal(b->signal));
+        set_error(s, END_EXITED, text);
+    } else if (b->exit_code) {
+        snprintf(text, sizeof text, "exit code %d", b->exit_code);
+        set_error(s, END_EXITED, text);
+    }
+}
+
+static void not_started(struct supervisor *s, const struct err *e)
+{
+    bool missing = e->sys == ENOENT || e->code == ERR_MISSING;
+
+    if (missing || e->sys == EACCES || e->sys == ENOEXEC || e->code == ERR_INPUT) {
+        s->r.exit_code = missing ? 127 : 126;
+        set_error(s, END_NOT_START, e->text);
+    } else {
+        set_error(s, END_HOST, e->text);
+    }
+}
+
+/* everything between the first and the last line of an attempt; errors are the host's */
+static int carry_out(struct supervisor *s, const char *dir, struct err *e)
+{
+    AUTO_FD int timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    AUTO_FD int signals = -1;
+    AUTO_STORE struct store *store = NULL;
+    struct box_result b = {0};
+    sigset_t mask;
+    int log_pipe[2];
+    int rc = 0;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &mask, NULL);
+    signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (timer < 0 || signals < 0 || pipe2(log_pipe, O_CLOEXEC) < 0)
+        return err_sys(e, errno, "prepare the supervisor");
+    (void)fcntl(log_pipe[0], F_SETPIPE_SZ, LOG_PIPE_BYTES);
+    (void)fcntl(log_pipe[0], F_SETFL, O_NONBLOCK);
+    s->log_pipe = log_pipe[0];
+    if (runlog_open(&s->log, s->dir_fd, s->at.log_max_bytes, e) < 0)
+        return -1;
+    if (start_box(s, dir, log_pipe[1], e) < 0) {
+        not_started(s, e);
+        if (s->r.end == END_NOT_START) {
+            runlog_add(&s->log, "dugout: ", 8);
+            runlog_add(&s->log, e->text, strlen(e->text));
+            runlog_add(&s->log, "\n", 1);
+        }
+        runlog_close(&s->log);
+        return 0;
+    }
+    (void)close(log_pipe[1]);
+    if (s->at.deadline_unix_ms) {
+        int64_t left = s->at.deadline_unix_ms - clock_unix_ms();
+        arm(timer, left > 0 ? left : 0);
+    }
+    watch_box(s, timer, signals);
+    if (box_finish(s->box, &b, e) < 0) {
+        rc = -1;
+    } else {
+        (void)drain_log(s);
+        name_the_end(s, &b);
+    }
+    runlog_close(&s->log);
+    if (rc == 0 && !s->at.bare && result_ok(&s->r)) {
+        struct collect c = {&s->a, &s->at, s->dir_fd, box_root_fd(s->box), NULL};
+        if (s->at.n_artifacts) /* parameters alone touch no store */
+            rc = store_open(s->at.home.ptr, &store, e);
+        c.store = store;
+        if (rc == 0)
+            rc = collect_outputs(&c, &s->r, e);
+        if (rc == 0 && store)
+            rc = store_sync(store, e);
+    }
+    box_close(s->box);
+    return rc;
+}
+
+_Noreturn void supervisor_main(const char *dir)
+{
+    struct supervisor s = {.dir_fd = -1, .lock_fd = -1, .log_pipe = -1};
+    struct err e = {0};
+
+    leave_the_caller();
+    s.r.started_unix_ms = clock_unix_ms();
+    s.r.enforced = STR("{}");
+    if (take_attempt(&s, dir, &e) < 0) {
+        if (s.dir_fd < 0 || e.code == ERR_BUSY)
+            _exit(1); /* not ours to report */
+        set_error(&s, END_HOST, e.text);
+    } else if (carry_out(&s, dir, &e) < 0) {
+        s.r.error = (struct str){"", 0};
+        set_error(&s, END_HOST, e.text);
+    }
+    s.r.finished_unix_ms = clock_unix_ms();
+    /* Without a result the engine sees a supervisor that vanished, which is a host failure. */
+    _exit(result_write(s.dir_fd, &s.r, &e) < 0);
+}
