@@ -31,7 +31,8 @@ V ?=
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);) mkdir -p $(dir $(2));
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wswitch-enum -Wvla \
-    -Wmissing-prototypes
+    -Wmissing-prototypes -Werror=implicit-function-declaration \
+    -Werror=incompatible-pointer-types
 BASE_CFLAGS := -std=gnu17 -D_GNU_SOURCE= -Isrc -I$(B)/gen -isystem $(B)/include $(WARN) -g \
     -MMD -MP
 SHIP_CFLAGS := $(BASE_CFLAGS) -idirafter $(B)/uapi -O2 -fno-pie -ffunction-sections \
@@ -39,7 +40,7 @@ SHIP_CFLAGS := $(BASE_CFLAGS) -idirafter $(B)/uapi -O2 -fno-pie -ffunction-secti
 SHIP_LDFLAGS := -static -no-pie -Wl,--gc-sections,-z,noexecstack,-z,relro,-z,now
 UBSAN_CFLAGS := $(SHIP_CFLAGS) -fsanitize=undefined -fsanitize-undefined-trap-on-error
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all
-TEST_CFLAGS := $(BASE_CFLAGS) -O1 -fno-omit-frame-pointer $(ASAN)
+TEST_CFLAGS := $(BASE_CFLAGS) -O1 -fno-pie -fno-omit-frame-pointer $(ASAN)
 INIT_CFLAGS := $(BASE_CFLAGS) -idirafter $(B)/uapi -Os -fno-pie -ffunction-sections \
     -fdata-sections -fno-stack-protector -fno-asynchronous-unwind-tables
 
@@ -54,12 +55,12 @@ MAIN := $(wildcard src/main.c)
 
 # ---- vendored libraries --------------------------------------------------------------------
 # vendor/NAME.mk says which files of the unpacked source make up lib NAME, with which flags and
-# public headers. Every library is built twice: lib-ship (musl) and lib-test (glibc).
+# public headers; vendor/NAME.c is what is ours in it. Built twice: lib-ship (musl) and lib-test.
 LIBS := sqlite yyjson libyaml libarchive zstd isal
 PINNED := musl $(LIBS)
 pin = $(shell awk '$$1 == "$(1)" { print $$$(2) }' vendor/pins)
 LIB_CFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -g1 -w -fno-pie -ffunction-sections -fdata-sections
-LIB_CFLAGS_TEST := -std=gnu17 -D_GNU_SOURCE -O1 -g1 -w
+LIB_CFLAGS_TEST := -std=gnu17 -D_GNU_SOURCE -O1 -g1 -w -fno-pie
 lib_of = $(firstword $(subst /, ,$(1)))
 
 # The stamp has the archive's name, so a new pin unpacks and builds that library anew.
@@ -78,8 +79,9 @@ include $(PINNED:%=vendor/%.mk)
 
 define library
 $$($(1)_FILES:%=$(B)/src/$(1)/%): $$($(1)_STAMP) ;
-$(B)/lib-ship/$(1).a: $$($(1)_FILES:%=$(B)/lib-ship/$(1)/%.o) $$($(1)_EXTRA:%=$(B)/lib-ship/%)
-$(B)/lib-test/$(1).a: $$($(1)_FILES:%=$(B)/lib-test/$(1)/%.o) $$($(1)_EXTRA:%=$(B)/lib-test/%)
+$(B)/lib-ship/$(1).a: $$(patsubst %,$(B)/lib-ship/$(1)/%.o,$$($(1)_FILES) $(wildcard vendor/$(1).c))
+$(B)/lib-test/$(1).a: $$(patsubst %,$(B)/lib-test/$(1)/%.o,$$($(1)_FILES) $(wildcard vendor/$(1).c))
+$(B)/lib-ship/$(1)/vendor/$(1).c.o $(B)/lib-test/$(1)/vendor/$(1).c.o: $(wildcard vendor/$(1).*) | $$($(1)_STAMP)
 endef
 $(foreach l,$(LIBS),$(eval $(call library,$(l))))
 
@@ -94,6 +96,10 @@ $(B)/lib-test/%.S.o: $(B)/src/%.S
 $(B)/lib-ship/%.asm.o $(B)/lib-test/%.asm.o: $(B)/src/%.asm
 	$(call say,NASM,$@) nasm -f elf64 $(filter -I%,$($(call lib_of,$*)_CFLAGS)) \
 	    $(addsuffix /,-I$(dir $<)) -o $@ $<
+$(B)/lib-ship/%.c.o: $(MUSL_GCC)
+	$(call say,CC,$@) $(MUSL_GCC) $(LIB_CFLAGS) $($(call lib_of,$*)_CFLAGS) -c -o $@ $(filter %.c,$^)
+$(B)/lib-test/%.c.o:
+	$(call say,CC,$@) $(CC) $(LIB_CFLAGS_TEST) $($(call lib_of,$*)_CFLAGS) -c -o $@ $(filter %.c,$^)
 %.a:
 	$(call say,AR,$@) rm -f $@ && ar rcs $@ $(filter %.o,$^)
 SHIP_LIBS := $(LIBS:%=$(B)/lib-ship/%.a)
@@ -173,7 +179,7 @@ uses = $(filter $(shell tests/layers.sh --uses $(1)),$(MODULES))
 define unit
 $(1): $(1:$(B)/test/%=$(B)/test/unit/%.o) $(foreach m,$(call uses,$(firstword \
     $(subst _, ,$(notdir $(1))))),$(B)/test/lib/$(m).a) $(TEST_LIBS)
-	$$(call say,LD,$$@) $(CC) $(ASAN) -o $$@ $$(filter %.o,$$^) -Wl,--start-group \
+	$$(call say,LD,$$@) $(CC) -no-pie $(ASAN) -o $$@ $$(filter %.o,$$^) -Wl,--start-group \
 	    $$(filter %.a,$$^) -Wl,--end-group -lm
 endef
 $(foreach u,$(UNIT),$(eval $(call unit,$(u))))
@@ -182,7 +188,7 @@ $(foreach u,$(UNIT),$(eval $(call unit,$(u))))
 # A target is built twice: by clang to search, and by gcc with replay_main.c to run its seeds.
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 REPLAY := $(FUZZ:%=$(B)/test/replay/%)
-FUZZ_CFLAGS := $(BASE_CFLAGS) -O1 -fsanitize=address,undefined,fuzzer-no-link
+FUZZ_CFLAGS := $(BASE_CFLAGS) -O1 -fno-pie -fsanitize=address,undefined,fuzzer-no-link
 FUZZ_SRC := $(filter-out $(MAIN),$(filter src/%,$(SRC)))
 $(B)/fuzz/obj/%.o: src/%.c | $(HEADERS) $(GEN)
 	$(call say,CLANG,$@) $(CLANG) $(FUZZ_CFLAGS) -c -o $@ $<
@@ -192,12 +198,12 @@ $(B)/fuzz/unit/%.o: tests/fuzz/%.c | $(HEADERS) $(GEN)
 	$(call say,CLANG,$@) $(CLANG) $(FUZZ_CFLAGS) -c -o $@ $<
 $(B)/fuzz/fuzz.a: $(call obj,fuzz,$(FUZZ_SRC))
 $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(B)/fuzz/unit/%.o $(B)/fuzz/fuzz.a $(TEST_LIBS)
-	$(call say,LD,$@) $(CLANG) -fsanitize=address,undefined,fuzzer -o $@ $^ -lm
+	$(call say,LD,$@) $(CLANG) -no-pie -fsanitize=address,undefined,fuzzer -o $@ $^ -lm
 $(B)/test/unit/%.o: tests/fuzz/%.c | $(HEADERS) $(GEN)
 	$(call say,CC,$@) $(CC) $(TEST_CFLAGS) -c -o $@ $<
 $(REPLAY): $(B)/test/replay/%: $(B)/test/unit/%.o $(B)/test/unit/replay_main.o \
     $(MODULES:%=$(B)/test/lib/%.a) $(TEST_LIBS)
-	$(call say,LD,$@) $(CC) $(ASAN) -o $@ $(filter %.o,$^) -Wl,--start-group \
+	$(call say,LD,$@) $(CC) -no-pie $(ASAN) -o $@ $(filter %.o,$^) -Wl,--start-group \
 	    $(filter %.a,$^) -Wl,--end-group -lm
 
 # ---- goals ---------------------------------------------------------------------------------

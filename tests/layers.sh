@@ -10,10 +10,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# module: what it may include besides itself
+# module: what it may include besides itself (vendor: only tests have that name)
 table='
 base:
 assets:
+vendor:
 spec:    base
 plan:    spec base
 store:   base

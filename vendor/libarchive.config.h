@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libarchive.config.h - what libarchive's configure would find out, for the parts we build
+/* libarchive.config.h - what libarchive's configure would find out, for the parts we
+ * build
  *
- * Only the tar reader, the pax and ustar writers and what they need are compiled, for Linux
- * with musl or glibc, so the answers are known and a minute of configure is saved. No iconv:
- * names are bytes or UTF-8. No hash, compression, ACL or disk code.
+ * Only the tar reader, the pax and ustar writers and what they need are compiled, for
+ * Linux with musl or glibc, so the answers are known and a minute of configure is
+ * saved. No iconv: names are bytes or UTF-8. No hash, compression, ACL or disk code.
  */
 #ifndef LIBARCHIVE_CONFIG_H
 #define LIBARCHIVE_CONFIG_H

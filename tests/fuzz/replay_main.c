@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* replay_main.c - run a fuzz target over the files of folders, without a fuzzer
  *
- * `make check` feeds every seed to every target in the sanitized build, so what a fuzzer
- * once found stays fixed on machines that have no clang. A file passes when the target
- * comes back; when it does not, the name printed last says which file it was.
+ * `make check` feeds every seed to every target in the sanitized build, so what a
+ * fuzzer once found stays fixed on machines that have no clang. A file passes when the
+ * target comes back; when it does not, the name printed last says which file it was.
  */
 #include <dirent.h>
 #include <errno.h>
