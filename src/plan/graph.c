@@ -77,6 +77,28 @@ static struct task *task_new(struct graph *g, struct scope *s, const struct task
     return t;
 }
 
+/* who waits for task i, so that a finished task wakes only those */
+static void turn_deps_round(struct graph *g, struct scope *s)
+{
+    size_t n = s->dag->n_tasks, total = 0;
+    size_t *fill = arena_alloc(g->a, (n + 1) * sizeof *fill);
+
+    s->first_dependent = arena_alloc(g->a, (n + 1) * sizeof(*s->first_dependent));
+    for (size_t i = 0; i < n; i++) {
+        total += s->dag->tasks[i].n_deps;
+        for (size_t k = 0; k < s->dag->tasks[i].n_deps; k++)
+            s->first_dependent[s->dag->tasks[i].deps[k] + 1]++;
+    }
+    for (size_t i = 0; i < n; i++) {
+        s->first_dependent[i + 1] += s->first_dependent[i];
+        fill[i] = s->first_dependent[i];
+    }
+    s->dependents = arena_alloc(g->a, (total + 1) * sizeof(*s->dependents));
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < s->dag->tasks[i].n_deps; k++)
+            s->dependents[fill[s->dag->tasks[i].deps[k]]++] = i;
+}
+
 static struct scope *scope_new(struct graph *g, struct scope *parent, struct task *owner,
                                const struct dag *dag)
 {
@@ -89,6 +111,7 @@ static struct scope *scope_new(struct graph *g, struct scope *parent, struct tas
     s->tasks = arena_alloc(g->a, (dag->n_tasks + 1) * sizeof(*s->tasks));
     for (size_t i = 0; i < dag->n_tasks; i++)
         s->tasks[i] = task_new(g, s, &dag->tasks[i]);
+    turn_deps_round(g, s);
     return s;
 }
 

@@ -86,6 +86,8 @@ struct scope {
     const struct dag *dag;
     struct io_values in;
     struct task **tasks; /* dag->n_tasks */
+    size_t *first_dependent; /* of task i: dependents[first_dependent[i]] up to [i + 1] */
+    size_t *dependents;      /* indices of siblings that wait for it */
     size_t n_left;       /* tasks not in a final state */
     bool failed;         /* a task of it failed: no new ordinary tasks start */
 };

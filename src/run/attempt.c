@@ -125,6 +125,20 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
     put_outputs(&w, "artifacts", at->artifacts, at->n_artifacts);
     put_str(&w, "cacheKey", at->cache_key);
     jw_ki64(&w, "maxRetries", at->max_retries);
+    jw_ki64(&w, "hostFailures", at->host_failures);
+    jw_ki64(&w, "hostRetries", at->host_retries);
+    jw_key(&w, "inputs");
+    jw_arr(&w);
+    for (size_t i = 0; i < at->n_inputs; i++) {
+        jw_obj(&w);
+        put_str(&w, "uri", at->inputs[i].uri);
+        put_str(&w, "kind", at->inputs[i].kind);
+        put_str(&w, "digest", at->inputs[i].digest);
+        jw_ki64(&w, "size", (int64_t)at->inputs[i].size_bytes);
+        jw_ki64(&w, "files", (int64_t)at->inputs[i].n_files);
+        jw_end_obj(&w);
+    }
+    jw_end_arr(&w);
     jw_kbool(&w, "bare", at->bare);
     jw_end_obj(&w);
     return write_json(dir_fd, "attempt.json", &b, e);
@@ -323,6 +337,8 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
         .output_file = get_str(&r, r.root, "outputFile"),
         .cache_key = get_str(&r, r.root, "cacheKey"),
         .max_retries = (uint32_t)get_i64(&r, r.root, "maxRetries"),
+        .host_failures = (uint32_t)get_i64(&r, r.root, "hostFailures"),
+        .host_retries = (uint32_t)get_i64(&r, r.root, "hostRetries"),
         .bare = get_bool(&r, r.root, "bare"),
     };
     at->lowers = (const char **)get_words(&r, "lowers", &at->n_lowers);
@@ -337,6 +353,17 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
             at->mounts[i] = (struct attempt_mount){.src = get_str(&r, item, "src").ptr,
                                                    .dst = get_str(&r, item, "dst").ptr,
                                                    .rw = get_bool(&r, item, "rw")};
+    list = get_list(&r, r.root, "inputs", &at->n_inputs);
+    at->inputs = arena_alloc(a, (at->n_inputs + 1) * sizeof(*at->inputs));
+    if (list)
+        yyjson_arr_foreach(list, i, max, item)
+            at->inputs[i] = (struct attempt_input){
+                .uri = get_str(&r, item, "uri"),
+                .kind = get_str(&r, item, "kind"),
+                .digest = get_str(&r, item, "digest"),
+                .size_bytes = (uint64_t)get_i64(&r, item, "size"),
+                .n_files = (uint64_t)get_i64(&r, item, "files"),
+            };
     return r.bad ? err_at(e, "attempt.json") : 0;
 }
 

@@ -31,6 +31,11 @@ struct attempt_mount {
     bool rw;
 };
 
+struct attempt_input {
+    struct str uri, kind, digest;
+    uint64_t size_bytes, n_files;
+};
+
 struct attempt_output {
     struct str name, type, type_version; /* artifacts */
     enum param_type param_type;          /* parameters */
@@ -65,6 +70,9 @@ struct attempt {
     /* what reconcile must know to commit without the pipeline at hand */
     struct str cache_key;      /* hex, empty when not cacheable */
     uint32_t max_retries;      /* of the step */
+    uint32_t host_failures, host_retries; /* of earlier attempts; how many are put up with */
+    struct attempt_input *inputs;         /* a task may return an input as its output */
+    size_t n_inputs;
     bool bare;                 /* no outputs to collect, not in the database: a question to an image */
 };
 

@@ -120,7 +120,7 @@ struct run_outcome {
 struct run_env {
     const char *home; /* absolute */
     struct store *store;
-    struct lineage *db;
+    struct db *db;
     int spawner; /* socket from spawner_start() */
 };
 
