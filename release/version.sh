@@ -7,10 +7,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 version=$(sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' release/CHANGELOG.md | head -n 1)
-commit=$(git rev-parse --short=12 HEAD 2>/dev/null) || commit=unknown
-if [ "$commit" != unknown ] && [ -n "$(git status --porcelain 2>/dev/null | head -n 1)" ]; then
-    commit=$commit-dirty
-fi
+commit=$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null) ||
+    commit=unknown
 vendored=$(awk '!/^#/ && NF { printf "%s%s %s", sep, $1, $2; sep = ", " }' vendor/pins)
 
 cat <<END
