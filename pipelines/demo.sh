@@ -5,12 +5,12 @@
 #
 # Makes the base image, trains the churn model, tags it, asks which dataset it came from,
 # and runs the pipeline once more to show that nothing is done twice. Everything is kept
-# in DUGOUT_HOME (build/demo-home when unset); DUGOUT names another binary.
+# in DUGOUT_HOME (build/demo-home when unset); DUGOUT_BIN names another binary.
 
 set -eu
 cd "$(dirname "$0")/.."
 
-bin=${DUGOUT:-build/dugout}
+bin=${DUGOUT_BIN:-build/dugout}
 DUGOUT_HOME=${DUGOUT_HOME:-$PWD/build/demo-home}
 export DUGOUT_HOME
 pipeline=pipelines/churn-offline/churn_offline.yaml

@@ -36,6 +36,7 @@ need() {
 
 # sources - the configured Debian sources of our suite, as one-line entries
 sources() {
+    # shellcheck disable=SC2016 # apt fills these in
     apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
         'Created-By: Packages' 'Origin: Debian' |
         awk -v s="$suite" '$3 == s || index($3, s "-") == 1' | sort -u
@@ -72,6 +73,7 @@ base="base-files base-passwd bash coreutils dash debianutils diffutils dpkg find
 debian() {
     need mmdebstrap mmdebstrap
     made=$1
+    # shellcheck disable=SC2086 # two lists of words
     include=$(echo $base $packages | tr ' ' ,)
     set -f # patterns are dpkg's, not the shell's
     set -- --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr
@@ -88,7 +90,7 @@ debian() {
     set +f
 
     # As root, in a mount namespace: the mounts of a build that is cut short go with it.
-    isolate=
+    isolate=''
     [ "$(id -u)" != 0 ] || isolate="unshare --mount"
     sources | CHECK=$check LEAVE_OUT=$leave_out $isolate mmdebstrap --quiet \
         --variant=custom --include="$include" "$@" "$suite" "$made" - >"$work/log" 2>&1 ||
@@ -134,7 +136,8 @@ build() {
         return
     fi
 
-    kind=debian satisfied= leave_out= check= applets=
+    kind=debian packages='' satisfied='' leave_out='' check='' applets=''
+    # shellcheck source=/dev/null
     . "$recipe"
     begun=$(date +%s)
     [ -n "$(sources)" ] || die "no Debian $suite source is configured for apt"
