@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine.h - what the files of one engine share; nobody outside run/ includes it
+ *
+ *   engine.c   the loop: turns, signals, time-out, the end of a run
+ *   task.c     one task: resolve, look in the cache, start, finish, retry
+ *   prepare.c  what is checked before the start: images, packages, GPUs
+ *   start.c    a new run; resume.c an old one
+ *
+ * A turn of the loop: deliver events (they only mark jobs as ended), then one transaction that
+ * holds every state change of the turn, then the spawns that were recorded in it.
+ */
+#ifndef RUN_ENGINE_H
+#define RUN_ENGINE_H
+
+#include "base/loop.h"
+#include "image/image.h"
+#include "plan/execin.h"
+#include "run/attempt.h"
+#include "run/facts.h"
+#include "run/pip.h"
+#include "run/run.h"
+
+/* one image reference of the pipeline, resolved once for the whole run */
+struct image_use {
+    struct str ref; /* as in the pipeline */
+    char hex[DIGEST_HEX];
+    struct image image;
+    bool asked; /* facts are filled */
+    struct image_facts facts;
+};
+
+/* what the engine keeps about one container task; task->user */
+struct job {
+    struct engine *en;
+    struct task *t;
+    int64_t row; /* in table task */
+    uint32_t attempts, host_failures;
+    struct image_use *image;
+    struct exec_plan plan;
+    struct exec_resources res;
+    bool planned;
+    char key[DIGEST_HEX]; /* cache key, "" = not cacheable */
+    size_t skip_words;    /* of the pip preamble */
+    bool shim;
+    const char *rel; /* "<run>/<task>.<attempt>" of the current attempt */
+    int dir_fd, pidfd;
+    struct attempt at;
+    int64_t started_mono_ns;
+    uint64_t timer;      /* backoff */
+    bool waiting;        /* for a slot, in en->waiting */
+    bool spawn, ended;   /* to be spawned after the commit; has an event to be looked at */
+    bool adopted;        /* by resume: watched by its lock, not by a pidfd */
+};
+
+struct engine {
+    struct run_env *env;
+    struct arena a;
+    struct pipeline p;
+    struct graph g;
+    struct run_opts o;
+    const struct run_view *view;
+    struct loop *loop;
+    int64_t row; /* of the run */
+    char id[37], name[128];
+    struct str argv_json;
+    int64_t created_unix_ms, deadline_unix_ms, started_mono_ns;
+    int home_fd, run_fd, lock_fd, signal_fd;
+    struct image_use **images;
+    size_t n_images;
+    /* queues of tasks, all arrays living on the heap */
+    struct task **examine; /* something upstream changed */
+    size_t n_examine, cap_examine;
+    struct task **waiting; /* ready, no slot yet; from first_waiting on */
+    size_t n_waiting, cap_waiting, first_waiting;
+    struct job **ended;
+    size_t n_ended, cap_ended;
+    struct job **spawns;
+    size_t n_spawns, cap_spawns;
+    uint32_t running, jobs_max, cpu_millis_used, cpu_millis_max;
+    size_t n_backoff;
+    bool in_txn, blocked_by_memory;
+    int stopping;   /* 0, or the signal that cancels the run */
+    bool timed_out, detached, finished;
+    const struct run_tag *tags;
+    size_t n_tags;
+    struct run_outcome *out;
+};
+
+void engine_init(struct engine *en, struct run_env *env, const struct run_view *view,
+                 struct run_outcome *out);
+void engine_done(struct engine *en);
+/* engine_lock - make runs/<id>/, take its lock; ERR_BUSY when another engine has the run */
+int engine_lock(struct engine *en, struct err *e);
+/* engine_loop - from "everything recorded as PENDING" to the end of the run */
+int engine_loop(struct engine *en, struct err *e);
+
+void engine_notice(struct engine *en, const struct task *t, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void engine_event(struct engine *en, enum run_event_kind kind, const struct task *t,
+                  const char *text);
+void engine_examine(struct engine *en, struct task *t);
+/* engine_txn - make sure that the turn's transaction is open */
+int engine_txn(struct engine *en, struct err *e);
+
+struct job *job_of(struct engine *en, struct task *t); /* made at first use */
+int job_watch(struct job *j, struct err *e);  /* adopted attempts poll a lock instead */
+
+/* task.c: all inside the turn's transaction; a task's own failure is no error of these */
+int task_start(struct engine *en, struct task *t, struct err *e);
+int task_launch(struct engine *en, struct task *t, struct err *e); /* a slot may be free: 1 started, 0 wait */
+int task_ended(struct engine *en, struct job *j, struct err *e);
+int task_close(struct engine *en, struct task *t, enum task_state state, struct str reason,
+               struct str error, struct err *e);
+int task_spawn(struct engine *en, struct job *j, struct err *e); /* after the commit */
+int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e);
+
+/* prepare.c */
+int prepare_images(struct engine *en, struct err *e);
+struct image_use *prepare_image(struct engine *en, struct str ref, struct err *e);
+int prepare_packages(struct engine *en, const struct executor *x, struct image_use *img,
+                     size_t *skip, bool *shim, struct buf *missing, struct err *e);
+
+/* options as JSON in the run's row */
+void run_opts_write(struct buf *out, const struct run_opts *o);
+int run_opts_read_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e);
+
+/* who.c: who and what a run is recorded with */
+int64_t who_login_uid(void);
+void who_user(char out[64]);
+void who_host(char out[256]);
+void who_git_commit(const char *file, char out[64]); /* "" when its folder is in no checkout */
+void uuid_new(char out[37]);
+
+#endif
