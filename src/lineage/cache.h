@@ -12,9 +12,10 @@ struct db_hit {
     struct db_io_rows out;
 };
 
-/* db_cache_put - the task's recorded outputs answer for its key from now on; a newer one
- * replaces an older one. Needs db_begin. */
-int db_cache_put(struct db *d, struct str key_hex, int64_t task, int64_t now_unix_ms, struct err *e);
+/* db_cache_put - the task's recorded outputs answer for its key from now on; a newer
+ * one replaces an older one. Needs db_begin. */
+int db_cache_put(struct db *d, struct str key_hex, int64_t task, int64_t now_unix_ms,
+                 struct err *e);
 
 /* db_cache_find_in - a hit for key within one pipeline
  *
@@ -22,15 +23,20 @@ int db_cache_put(struct db *d, struct str key_hex, int64_t task, int64_t now_uni
  * found               false also when an artifact of it is not live any more
  *
  * Whether the bytes are really in the store is for the caller to see. */
-int db_cache_find_in(struct arena *a, struct db *d, struct str key_hex, struct str pipeline,
-                     int64_t not_before_unix_ms, struct db_hit *hit, bool *found, struct err *e);
+int db_cache_find_in(struct arena *a, struct db *d, struct str key_hex,
+                     struct str pipeline, int64_t not_before_unix_ms,
+                     struct db_hit *hit, bool *found, struct err *e);
 
-/* db_cache_reuse - finish `task` as SUCCEEDED, cached: the hit's parameters and artifacts become
- * its outputs. Its inputs are recorded by the caller. Needs db_begin. */
-int db_cache_reuse(struct db *d, int64_t task, const struct db_hit *hit, int64_t started_unix_ms,
-                   int64_t now_unix_ms, bool *won, struct err *e);
+/* db_cache_reuse - finish `task` as SUCCEEDED, cached: the hit's parameters and
+ * artifacts become its outputs. Its inputs are recorded by the caller. Needs db_begin.
+ */
+int db_cache_reuse(struct db *d, int64_t task, const struct db_hit *hit,
+                   int64_t started_unix_ms, int64_t now_unix_ms, bool *won,
+                   struct err *e);
 
-/* db_cache_forget - no hit for this key any more: its bytes are gone. Needs db_begin. */
-int db_cache_forget(struct db *d, struct str key_hex, struct str pipeline, struct err *e);
+/* db_cache_forget - no hit for this key any more: its bytes are gone. Needs db_begin.
+ */
+int db_cache_forget(struct db *d, struct str key_hex, struct str pipeline,
+                    struct err *e);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* closure.h - everything upstream or downstream of an artifact, as a graph, and its writers
+/* closure.h - everything upstream or downstream of an artifact, as a graph, and its
+ * writers
  *
- * Upstream of an artifact is the task that made it and what that task read. A later task that
- * got it from the cache did not make it and does not appear. Downstream are the tasks that
- * read it and what they gave out, cached ones included: their outputs stand for this input.
+ * Upstream of an artifact is the task that made it and what that task read. A later
+ * task that got it from the cache did not make it and does not appear. Downstream are
+ * the tasks that read it and what they gave out, cached ones included: their outputs
+ * stand for this input.
  */
 #ifndef LINEAGE_CLOSURE_H
 #define LINEAGE_CLOSURE_H
@@ -15,24 +17,27 @@ enum db_direction { DB_UP = 1, DB_DOWN = 2 };
 struct lineage_opts {
     unsigned directions; /* DB_UP, DB_DOWN or both */
     int64_t depth;       /* artifacts away from the start; 0 = no limit */
-    struct str type;     /* show only artifacts of this type (and the start); empty = all */
+    struct str type; /* show only artifacts of this type (and the start); empty = all */
 };
 
 struct lineage_node {
     bool is_task; /* else an artifact */
     int64_t id;
-    int64_t depth;  /* artifacts away from the nearest start; of a task: of what it leads to */
-    unsigned from;  /* reached going DB_UP and/or DB_DOWN; 0 = a start */
-    bool shown;     /* false: filtered out by type */
+    int64_t depth; /* artifacts away from the nearest start; of a task: of what it leads
+                      to */
+    unsigned from; /* reached going DB_UP and/or DB_DOWN; 0 = a start */
+    bool shown;    /* false: filtered out by type */
     struct db_artifact artifact; /* when !is_task */
     struct db_task task;         /* when is_task */
-    struct str run_name, run_uuid, pipeline; /* of the task, or of the artifact's producer */
-    struct str task_path;                    /* likewise; empty = from outside */
-    struct str tags;                         /* "churn:prod, churn:v3" of an artifact */
+    struct str run_name, run_uuid,
+        pipeline;         /* of the task, or of the artifact's producer */
+    struct str task_path; /* likewise; empty = from outside */
+    struct str tags;      /* "churn:prod, churn:v3" of an artifact */
 };
 struct lineage_edge { /* in the direction that data went */
-    size_t from, to;  /* indices of nodes: artifact -> task (read) or task -> artifact (made) */
-    struct str name;  /* of the input or output */
+    size_t from,
+        to; /* indices of nodes: artifact -> task (read) or task -> artifact (made) */
+    struct str name; /* of the input or output */
     int64_t idx;
     bool reused; /* the task took it from the cache */
 };
@@ -45,14 +50,14 @@ struct lineage {
     struct lineage_opts opts;
 };
 
-/* db_lineage_in - breadth first; ERR_MISSING when a start does not exist, ERR_LIMIT past
- * 1,000,000 nodes */
+/* db_lineage_in - breadth first; ERR_MISSING when a start does not exist, ERR_LIMIT
+ * past 1,000,000 nodes */
 int db_lineage_in(struct arena *a, struct db *d, const int64_t *starts, size_t n_starts,
                   const struct lineage_opts *o, struct lineage *out, struct err *e);
-/* db_lineage_ids_in - only the artifact ids, by one recursive statement: the second way to the
- * same answer */
-int db_lineage_ids_in(struct arena *a, struct db *d, int64_t start, enum db_direction dir,
-                      int64_t **ids, size_t *n, struct err *e);
+/* db_lineage_ids_in - only the artifact ids, by one recursive statement: the second way
+ * to the same answer */
+int db_lineage_ids_in(struct arena *a, struct db *d, int64_t start,
+                      enum db_direction dir, int64_t **ids, size_t *n, struct err *e);
 
 void lineage_tree(const struct lineage *l, struct buf *out); /* text for people */
 void lineage_json(const struct lineage *l, struct jw *w);
