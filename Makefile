@@ -57,30 +57,36 @@ obj = $(patsubst %,$(B)/$(1)/obj/%.o,$(basename $(2)))
 
 # ---- vendored libraries --------------------------------------------------------------------
 # vendor/NAME.mk says which files of the unpacked source make up lib NAME, with which flags and
-# public headers; vendor/NAME.c is what is ours in it. Built twice: lib-ship (musl), lib-test.
-LIBS := sqlite yyjson libyaml libarchive zstd isal
+# public headers; vendor/NAME.c is what is ours in it; patches/NAME-*.patch go on top. Each is built
+# for musl (lib-ship), for glibc with ASan where it reads foreign bytes (lib-test), and for make fuzz.
+LIBS := sqlite yyjson libyaml libarchive zstd isa-l
 include $(LIBS:%=vendor/%.mk)
 lib_of = $(firstword $(subst /, ,$(1)))
 lib_CC := -std=gnu17 -D_GNU_SOURCE -w -g1 -fno-pie -ffunction-sections -fdata-sections
+LIB_FLAVOURS := lib-ship lib-test lib-fuzz
 lib-ship_CC := $(MUSL_GCC) $(lib_CC) -O2
-lib-test_CC := $(CC) $(lib_CC) -O1
+lib-test_CC := $(CC) $(lib_CC) -O1 -fsanitize=address
+lib-fuzz_CC := $(CLANG) $(lib_CC) -O1 -fsanitize=address,fuzzer-no-link
 
 # The stamp has the archive's name, so a new pin unpacks and builds that library anew.
 define unpack
 $(1)_STAMP := $(B)/src/$(1)/.$(shell awk '$$1 == "$(1)" { print $$3 }' vendor/pins)
-$$($(1)_STAMP):
+$$($(1)_STAMP): $(wildcard vendor/patches/$(1)-*.patch)
 	@vendor/fetch.sh $$(@F:.%=%)
 	@echo "  UNPACK  $(1)"
 	@rm -rf $$(@D) && mkdir -p $$(@D)
-	@tar -xf $(B)/dl/$$(@F:.%=%) -C $$(@D) --strip-components=1 --no-same-owner && touch $$@
+	@tar -xmf $(B)/dl/$$(@F:.%=%) -C $$(@D) --strip-components=1 --no-same-owner
+	@for p in $$^; do patch -s -d $$(@D) -p1 <$$$$p || exit 1; done
+	@touch $$@
 endef
 define library
 $$($(1)_FILES:%=$(B)/src/$(1)/%): $$($(1)_STAMP) ;
 $(if $(wildcard vendor/$(1).c),$(1)_FILES += ours.c)
 $(B)/src/$(1)/ours.c: vendor/$(1).c $$($(1)_STAMP)
 	@cp $$< $$@
-$(B)/lib-ship/$(1).a: $$($(1)_FILES:%=$(B)/lib-ship/$(1)/%.o)
-$(B)/lib-test/$(1).a: $$($(1)_FILES:%=$(B)/lib-test/$(1)/%.o)
+$(foreach f,$(LIB_FLAVOURS),
+$(B)/$(f)/$(1).a: $$($(1)_FILES:%=$(B)/$(f)/$(1)/%.o)
+$$($(1)_FILES:%=$(B)/$(f)/$(1)/%.o): vendor/$(1).mk)
 endef
 define lib_flavour
 $(B)/$(1)/%.c.o: $(B)/src/%.c $(2)
@@ -92,21 +98,21 @@ $(B)/$(1)/%.asm.o: $(B)/src/%.asm
 endef
 $(foreach l,musl $(LIBS),$(eval $(call unpack,$(l))))
 $(foreach l,$(LIBS),$(eval $(call library,$(l))))
-$(eval $(call lib_flavour,lib-ship,$(MUSL_GCC)))
-$(eval $(call lib_flavour,lib-test,))
+$(foreach f,$(LIB_FLAVOURS),$(eval $(call lib_flavour,$(f),$(filter $(MUSL_GCC),$($(f)_CC)))))
 $(MUSL_GCC): $(musl_STAMP)
 
 %.a:
 	$(call say,AR,$@) rm -f $@ && ar rcs $@ $(filter %.o,$^)
 SHIP_LIBS := $(LIBS:%=$(B)/lib-ship/%.a)
 TEST_LIBS := $(LIBS:%=$(B)/lib-test/%.a)
+FUZZ_LIBS := $(LIBS:%=$(B)/lib-fuzz/%.a)
 
 # Public headers, and the kernel's, which musl-gcc does not see where the distribution has them.
 HEADERS := $(B)/include/.done $(B)/uapi/.done
 $(B)/include/.done: $(foreach l,$(LIBS),$($(l)_STAMP) vendor/$(l).mk)
 	@rm -rf $(@D) && mkdir -p $(@D)/isa-l
-	@cp $(foreach l,$(filter-out isal,$(LIBS)),$($(l)_HEADERS:%=$(B)/src/$(l)/%)) $(@D)
-	@cp $(isal_HEADERS:%=$(B)/src/isal/%) $(@D)/isa-l && touch $@
+	@cp $(foreach l,$(filter-out isa-l,$(LIBS)),$($(l)_HEADERS:%=$(B)/src/$(l)/%)) $(@D)
+	@cp $(isa-l_HEADERS:%=$(B)/src/isa-l/%) $(@D)/isa-l && touch $@
 $(B)/uapi/.done:
 	@rm -rf $(@D) && mkdir -p $(@D)
 	@ln -s /usr/include/linux /usr/include/asm-generic $(@D)
@@ -177,7 +183,7 @@ $(REPLAY): $(B)/test/replay/%: $(call obj,test,tests/fuzz/%.c tests/fuzz/replay_
     $(MODULES:%=$(B)/test/lib/%.a) $(TEST_LIBS)
 	$(call say,LD,$@) $(TEST_LD)
 $(B)/fuzz/fuzz.a: $(call obj,fuzz,$(filter-out $(MAIN),$(SRC)))
-$(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(call obj,fuzz,tests/fuzz/%.c) $(B)/fuzz/fuzz.a $(TEST_LIBS)
+$(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(call obj,fuzz,tests/fuzz/%.c) $(B)/fuzz/fuzz.a $(FUZZ_LIBS)
 	$(call say,LD,$@) $(CLANG) -no-pie -fsanitize=address,undefined,fuzzer -o $@ $^ -lm
 
 # ---- goals ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 # Says what it installs; does nothing, and needs neither root nor network, when all is there.
 set -eu
 
-build="gcc libc6-dev make binutils nasm linux-libc-dev git ca-certificates xz-utils"
+build="gcc libc6-dev make binutils patch nasm linux-libc-dev git ca-certificates xz-utils"
 # The base images that the samples run in are made from Debian packages.
 demo="mmdebstrap python3 squashfs-tools-ng"
 test="$demo clang libclang-rt-14-dev clang-format python3-pytest python3-yaml skopeo umoci

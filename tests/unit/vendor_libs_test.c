@@ -212,6 +212,33 @@ static void test_tar_keeps_names_modes_times_and_attributes(void)
     CHECK_INT(archive_read_free(a), ARCHIVE_OK);
 }
 
+/* ASan watches the buffer in which the name of the pax header is put together. */
+static void test_a_long_name_of_slashes_makes_a_pax_header(void)
+{
+    static char tar[1 << 14], path[600];
+    size_t used = 0;
+    struct archive *a = archive_write_new();
+    struct archive_entry *e = archive_entry_new();
+
+    memset(path, '/', sizeof path - 1);
+    memcpy(path, "foo", 3);
+    memcpy(path + sizeof path - 4, "bar", 3);
+    CHECK_INT(archive_write_set_format_pax(a), ARCHIVE_OK);
+    CHECK_INT(archive_write_open_memory(a, tar, sizeof tar, &used), ARCHIVE_OK);
+    archive_entry_copy_pathname(e, path);
+    archive_entry_set_mode(e, S_IFDIR | 0755);
+    CHECK_INT(archive_write_header(a, e), ARCHIVE_OK);
+    archive_entry_free(e);
+    CHECK_INT(archive_write_free(a), ARCHIVE_OK);
+
+    a = archive_read_new();
+    CHECK_INT(archive_read_support_format_tar(a), ARCHIVE_OK);
+    CHECK_INT(archive_read_open_memory(a, tar, used), ARCHIVE_OK);
+    CHECK_INT(archive_read_next_header(a, &e), ARCHIVE_OK);
+    CHECK_INT(strncmp(archive_entry_pathname(e), path, sizeof path - 1), 0);
+    CHECK_INT(archive_read_free(a), ARCHIVE_OK);
+}
+
 static void test_sqlite_is_the_version_and_the_build_we_asked_for(void)
 {
     sqlite3 *db;
@@ -282,6 +309,7 @@ int main(void)
     test_the_chosen_crc_agrees_with_the_portable_one();
     test_zstd_gives_back_what_it_took();
     test_tar_keeps_names_modes_times_and_attributes();
+    test_a_long_name_of_slashes_makes_a_pax_header();
     test_sqlite_is_the_version_and_the_build_we_asked_for();
     test_yaml_events_know_where_they_are();
     test_json_keeps_the_digits_of_large_numbers();

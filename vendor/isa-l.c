@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* isal.c - which of isa-l's routines this processor may use
+/* isa-l.c - which of isa-l's routines this processor may use
  *
  * isa-l picks its fastest routine by assembly files that each name every variant of
  * every checksum it has. We inflate gzip and nothing else, so three choices in C do:
