@@ -16,11 +16,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/sha256.h"
+#include "spec/pos.h"
 #include "spec/value.h"
-
-struct pos {
-    uint32_t line, col; /* from 1; 0 = unknown */
-};
 
 struct param_def {
     struct str name, description;
@@ -46,9 +43,12 @@ struct io_defs {
     size_t n_params;
     struct artifact_def *artifacts;
     size_t n_artifacts;
+    uint32_t *params_by_name, *artifacts_by_name; /* indices, for large ones; may be NULL */
 };
 const struct param_def *io_param(const struct io_defs *d, struct str name); /* NULL when absent */
 const struct artifact_def *io_artifact(const struct io_defs *d, struct str name);
+/* param_allows - is v one of the literals, or are there none? */
+bool param_allows(const struct param_def *p, const struct value *v);
 
 enum source_kind {
     SOURCE_INPUT,        /* input `name` of the enclosing DAG */
@@ -100,6 +100,7 @@ struct task_def {
     uint32_t parallelism_limit; /* 0 = none */
     struct pos pos;
 };
+bool task_is_loop(const struct task_def *t);
 
 struct selector { /* where a DAG output comes from */
     struct str task, output;
@@ -164,6 +165,8 @@ struct component {
     struct io_defs in, out;
     struct dag *dag;           /* one of these two */
     struct executor *executor;
+    struct pos passthrough_pos; /* taskConfigPassthroughs; line 0 when there are none */
+    uint64_t n_inside;          /* task instances of one execution, a loop's body counted once */
     struct pos pos;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "spec/value.h"
 
 enum placeholder_kind {
@@ -39,6 +40,10 @@ struct placeholder {
  * -1 with *e set */
 typedef int placeholder_fn(void *ctx, const struct placeholder *ph, struct buf *out, struct err *e);
 
+/* placeholder_find - the first known placeholder at or after *at; false when there is none.
+ * *at becomes its offset, *len its length; names in *out are borrowed from `text` */
+bool placeholder_find(struct str text, size_t *at, size_t *len, struct placeholder *out);
+
 /* placeholder_expand - copy `text` to *out with every known placeholder answered by fn */
 int placeholder_expand(struct str text, placeholder_fn *fn, void *ctx, struct buf *out,
                        struct err *e);
@@ -48,10 +53,17 @@ bool placeholder_whole(struct str text, struct placeholder *out);
 bool placeholder_any(struct str text);
 
 /* placeholder_argv_in - command + args -> argv, spec 8.2 and 8.3: IfPresent and Concat elements
- * are parsed as JSON first, placeholders inside replaced after; `present` answers IfPresent. */
+ * are parsed as JSON first, placeholders inside replaced after; `present` answers IfPresent.
+ * gives: *argv with a NULL behind its last word, in `a`. ERR_INPUT for a structured element that is
+ * malformed and for a word with a NUL character; what fn says otherwise */
 typedef bool placeholder_present_fn(void *ctx, struct str input_name);
 int placeholder_argv_in(struct arena *a, const struct str *words, size_t n_words,
                         placeholder_fn *fn, placeholder_present_fn *present, void *ctx,
                         char ***argv, size_t *n_argv, struct err *e);
+
+/* placeholder_word_check - is a word of command or args well-formed? A structured one calls `input`
+ * for each InputName in it; input's -1 ends the check. Everything else is fine. */
+typedef int placeholder_input_fn(void *ctx, struct str input_name, struct err *e);
+int placeholder_word_check(struct str word, placeholder_input_fn *input, void *ctx, struct err *e);
 
 #endif
