@@ -212,7 +212,7 @@ bench: all
 release: all
 	@release/build.sh && release/check.sh
 deps:
-	@vendor/deps.sh build test bench
+	@vendor/deps.sh build test bench lint
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] vendor/*.[ch])
 lint: $(HEADERS) $(B)/gen/version.h
 	clang-format --dry-run -Werror $(C_FILES)

@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # deps.sh - install the Debian packages that building and testing need, when they are missing
 #
-#   vendor/deps.sh [build] [test] [demo] [bench]
+#   vendor/deps.sh [build] [test] [demo] [bench] [lint]
 #
 # Says what it installs; does nothing, and needs neither root nor network, when all is there.
 set -eu
 
 build="gcc libc6-dev make binutils patch nasm linux-libc-dev git ca-certificates xz-utils"
 # The base images that the samples run in are made from Debian packages.
-demo="mmdebstrap python3 squashfs-tools-ng"
-test="$demo clang libclang-rt-14-dev clang-format python3-pytest python3-yaml skopeo umoci
+demo="mmdebstrap python3"
+test="$demo python3-pytest python3-yaml skopeo umoci
     zstd gzip strace busybox-static qemu-system-x86 cpio util-linux e2fsprogs"
-bench="$demo crun runc bubblewrap podman skopeo umoci strace python3"
+bench="$demo crun runc bubblewrap podman skopeo umoci strace"
+lint="clang clang-format clang-tidy libclang-rt-14-dev"
 
 want=
 for group in "$@"; do
@@ -21,7 +22,8 @@ for group in "$@"; do
     demo) want="$want $demo" ;;
     test) want="$want $test" ;;
     bench) want="$want $bench" ;;
-    *) echo "deps: want build, test, demo or bench, got $group" >&2 && exit 2 ;;
+    lint) want="$want $lint" ;;
+    *) echo "deps: want build, test, demo, bench or lint, got $group" >&2 && exit 2 ;;
     esac
 done
 
