@@ -242,6 +242,14 @@ int q_one(struct q *q, int64_t *id, struct err *e)
     if (more < 0)
         return -1;
     *id = more ? q_get_i64(q) : 0;
+    return more ? q_run(q, e) : 0;
+}
+
+int q_insert(struct q *q, int64_t *id, struct err *e)
+{
+    if (q_run(q, e) < 0)
+        return -1;
+    *id = sqlite3_last_insert_rowid(q->d->sql);
     return 0;
 }
 

@@ -74,6 +74,8 @@ void q_null(struct q *q);
 int q_step(struct q *q, struct err *e); /* 1 a row, 0 the end, -1 */
 int q_run(struct q *q, struct err *e);  /* to the end, rows dropped: 0 or -1 */
 int64_t q_changes(const struct q *q); /* rows that the statement just run has changed */
+/* q_insert - q_run of an INSERT; the new row's id */
+int q_insert(struct q *q, int64_t *id, struct err *e);
 /* q_one - exactly the first row's first column as an id; *id 0 when there is no row */
 int q_one(struct q *q, int64_t *id, struct err *e);
 

@@ -174,6 +174,7 @@ CREATE TABLE artifact (
     metadata   TEXT -- JSON object
 ) STRICT;
 CREATE INDEX artifact_digest ON artifact (digest) WHERE digest IS NOT NULL;
+CREATE INDEX artifact_uri ON artifact (uri) WHERE digest IS NULL;
 CREATE INDEX artifact_type ON artifact (type);
 CREATE INDEX artifact_imported ON artifact (imported) WHERE imported = 1;
 
