@@ -332,6 +332,8 @@ static int examine_one(struct engine *en, struct task *t, struct err *e)
         return 0;
     if (en->stopping)
         return 0; /* swept at the end */
+    if (t->user && ((struct job *)t->user)->attempts)
+        return task_start(en, t, e); /* a retry: what failed elsewhere since does not matter */
     switch (task_verdict(&en->g, t, &reason)) {
     case VERDICT_WAIT:
         return 0;

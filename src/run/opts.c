@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opts.c - a run's options as JSON, so that a resume goes on under the same rules */
+#include "base/json.h"
+#include "base/limits.h"
+#include "run/engine.h"
+
+static const char *const policies[] = {
+    [PACKAGES_WHEELS] = "wheels", [PACKAGES_IMAGE] = "image", [PACKAGES_NETWORK] = "network"};
+
+void run_opts_write(struct buf *out, const struct run_opts *o)
+{
+    struct jw w;
+
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_kbool(&w, "no_cache", o->no_cache);
+    jw_ki64(&w, "cache_max_age_ms", o->cache_max_age_ms);
+    jw_kbool(&w, "network_host", o->network_host);
+    jw_kstr(&w, "packages", policies[o->packages]);
+    jw_kbool(&w, "lenient", o->lenient);
+    jw_ki64(&w, "retries", o->retries);
+    jw_ki64(&w, "host_retries", o->host_retries);
+    jw_ki64(&w, "timeout_ms", o->timeout_ms);
+    jw_kbool(&w, "gpus_none", o->gpus_none);
+    jw_ki64(&w, "memory_bytes", (int64_t)o->memory_bytes);
+    jw_ki64(&w, "pids_max", o->pids_max);
+    jw_ki64(&w, "log_max_bytes", (int64_t)o->log_max_bytes);
+    jw_key(&w, "mounts");
+    jw_arr(&w);
+    for (size_t i = 0; i < o->n_mounts; i++) {
+        jw_obj(&w);
+        jw_kstr(&w, "src", o->mounts[i].src);
+        jw_kstr(&w, "dst", o->mounts[i].dst);
+        jw_kbool(&w, "rw", o->mounts[i].rw);
+        jw_end_obj(&w);
+    }
+    jw_end_arr(&w);
+    jw_key(&w, "env");
+    jw_arr(&w);
+    for (size_t i = 0; i < o->n_env; i++)
+        jw_strz(&w, o->env[i]);
+    jw_end_arr(&w);
+    jw_end_obj(&w);
+}
+
+static void read_mounts(struct arena *a, json *root, struct run_opts *o)
+{
+    json *list = json_at(root, "mounts"), *item;
+    struct run_mount *m;
+    size_t i, max;
+
+    if (!yyjson_is_arr(list))
+        return;
+    o->n_mounts = yyjson_arr_size(list);
+    o->mounts = m = arena_alloc(a, (o->n_mounts + 1) * sizeof *m);
+    yyjson_arr_foreach(list, i, max, item)
+        m[i] = (struct run_mount){arena_str(a, json_as_str(json_at(item, "src"))).ptr,
+                                  arena_str(a, json_as_str(json_at(item, "dst"))).ptr,
+                                  yyjson_is_true(json_at(item, "rw"))};
+}
+
+static void read_env(struct arena *a, json *root, struct run_opts *o)
+{
+    json *list = json_at(root, "env"), *item;
+    const char **env;
+    size_t i, max;
+
+    if (!yyjson_is_arr(list))
+        return;
+    o->n_env = yyjson_arr_size(list);
+    o->env = env = arena_alloc(a, (o->n_env + 1) * sizeof *env);
+    yyjson_arr_foreach(list, i, max, item) env[i] = arena_str(a, json_as_str(item)).ptr;
+}
+
+int run_opts_read_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e)
+{
+    AUTO_JSON yyjson_doc *doc = NULL;
+    json *root;
+    int64_t retries = 0, host_retries = 3, memory = 0, pids = 32768, log = 0;
+    struct str policy = STR("wheels");
+
+    if (json_parse(json_text, LIMIT_JSON_BYTES, &doc, e) < 0)
+        return err_at(e, "options of the run");
+    root = yyjson_doc_get_root(doc);
+    if (json_bool_opt(root, "no_cache", &o->no_cache, e) < 0 ||
+        json_i64_opt(root, "cache_max_age_ms", &o->cache_max_age_ms, e) < 0 ||
+        json_bool_opt(root, "network_host", &o->network_host, e) < 0 ||
+        json_str_opt(root, "packages", &policy, e) < 0 ||
+        json_bool_opt(root, "lenient", &o->lenient, e) < 0 ||
+        json_i64_opt(root, "retries", &retries, e) < 0 ||
+        json_i64_opt(root, "host_retries", &host_retries, e) < 0 ||
+        json_i64_opt(root, "timeout_ms", &o->timeout_ms, e) < 0 ||
+        json_bool_opt(root, "gpus_none", &o->gpus_none, e) < 0 ||
+        json_i64_opt(root, "memory_bytes", &memory, e) < 0 ||
+        json_i64_opt(root, "pids_max", &pids, e) < 0 ||
+        json_i64_opt(root, "log_max_bytes", &log, e) < 0)
+        return err_at(e, "options of the run");
+    o->retries = (uint32_t)retries;
+    o->host_retries = (uint32_t)host_retries;
+    o->memory_bytes = (uint64_t)memory;
+    o->pids_max = (uint32_t)pids;
+    o->log_max_bytes = (uint64_t)log;
+    for (size_t i = 0; i < N_ELEMS(policies); i++)
+        if (str_eqz(policy, policies[i]))
+            o->packages = (enum packages_policy)i;
+    read_mounts(a, root, o);
+    read_env(a, root, o);
+    return 0;
+}

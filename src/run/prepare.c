@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* prepare.c - what can be known before the first task starts
+ *
+ * A nightly that fails at 4 a.m. for an image that was missing at midnight is our fault. So
+ * every image, every package and every GPU request that does not depend on a task's output
+ * is looked at first, and everything that is missing is named at once.
+ */
+#include <stdio.h>
+
+#include "base/limits.h"
+#include "lineage/images.h"
+#include "run/engine.h"
+#include "spec/placeholder.h"
+
+/* ---- images -------------------------------------------------------------------------------- */
+
+static const char *alias_of(const struct engine *en, const char *name)
+{
+    for (size_t i = 0; i < en->o.n_aliases; i++)
+        if (strcmp(en->o.aliases[i].from, name) == 0)
+            return en->o.aliases[i].to;
+    return name;
+}
+
+static int find_image(struct engine *en, struct str ref, struct db_image *row, struct err *e)
+{
+    char name[IMAGE_NAME_BYTES];
+    struct err why = {0};
+    const char *digest;
+
+    if (str_starts(ref, "sha256:"))
+        return db_image_find_in(&en->a, en->env->db, ref, row, e);
+    if (image_name_normalise(ref, name, e) < 0)
+        return -1;
+    if (db_image_find_in(&en->a, en->env->db, str_of(alias_of(en, name)), row, &why) == 0)
+        return 0;
+    digest = image_name_digest(name); /* NAME@sha256:HEX: any name will do for these bytes */
+    if (digest && db_image_find_in(&en->a, en->env->db, str_of(digest), row, &why) == 0)
+        return 0;
+    if (why.code != ERR_MISSING) {
+        *e = why;
+        return -1;
+    }
+    return err_set(e, ERR_MISSING,
+                   "image %.*s is not here (dugout image load FILE, or dugout image tag SRC %.*s)",
+                   STR_ARG(ref), STR_ARG(ref));
+}
+
+struct image_use *prepare_image(struct engine *en, struct str ref, struct err *e)
+{
+    struct image_use *u;
+    struct db_image row;
+
+    for (size_t i = 0; i < en->n_images; i++)
+        if (str_eq(en->images[i]->ref, ref))
+            return en->images[i];
+    if (find_image(en, ref, &row, e) < 0)
+        return NULL;
+    u = arena_alloc(&en->a, sizeof *u);
+    u->ref = arena_str(&en->a, ref);
+    memcpy(u->hex, row.config_hex, sizeof u->hex);
+    if (image_open_in(&en->a, en->env->store, u->hex, &u->image, e) < 0) {
+        (void)err_at(e, "image %.*s", STR_ARG(ref));
+        return NULL;
+    }
+    en->images = arena_grow(&en->a, en->images, &en->n_images, sizeof(*en->images));
+    en->images[en->n_images - 1] = u;
+    return u;
+}
+
+/* ---- packages --------------------------------------------------------------------------------- */
+
+static bool runs_kfp(const struct executor *x)
+{
+    for (size_t i = 0; i < x->n_command; i++)
+        if (memmem(x->command[i].ptr, x->command[i].len, "kfp.dsl.executor_main", 21) ||
+            memmem(x->command[i].ptr, x->command[i].len, "kfp.components.executor_main", 28))
+            return true;
+    return false;
+}
+
+static int ask_image(struct engine *en, struct image_use *img, struct err *e)
+{
+    if (img->asked)
+        return 0;
+    if (facts_in(&en->a, en->env, img->hex, (const char *const *)img->image.layers,
+                 img->image.n_layers, &img->facts, e) < 0)
+        return -1;
+    img->asked = true;
+    return 0;
+}
+
+/* one requirement that the user listed; kfp's own line is answered by the shim */
+static int check_requirement(struct engine *en, struct image_use *img,
+                             const struct pip_requirement *q, struct buf *missing, struct err *e)
+{
+    enum pip_answer answer;
+    struct str have = {"", 0};
+
+    if (pip_answer(&img->facts, q->text, &answer, &have, e) < 0)
+        return -1;
+    if (answer == PIP_SATISFIED || answer == PIP_NOT_NEEDED)
+        return 0;
+    if (answer == PIP_OTHER_VERSION && en->o.packages == PACKAGES_IMAGE) {
+        engine_notice(en, NULL, "image %.*s has %.*s where %.*s was asked for (--packages image)",
+                      STR_ARG(img->ref), STR_ARG(have), STR_ARG(q->text));
+        return 0;
+    }
+    buf_adds(missing, missing->len ? ", " : "");
+    buf_addstr(missing, q->text);
+    if (answer == PIP_OTHER_VERSION)
+        buf_addf(missing, " (the image has %.*s)", STR_ARG(have));
+    return 0;
+}
+
+int prepare_packages(struct engine *en, const struct executor *x, struct image_use *img,
+                     size_t *skip, bool *shim, struct buf *missing, struct err *e)
+{
+    struct pip_preamble pre;
+
+    *skip = 0;
+    *shim = false;
+    if (pip_preamble_in(&en->a, x->command, x->n_command, &pre, e) < 0)
+        return -1;
+    if (!pre.found && !runs_kfp(x))
+        return 0;
+    if (en->o.packages == PACKAGES_NETWORK)
+        return 0; /* run the command as compiled */
+    if (ask_image(en, img, e) < 0)
+        return -1;
+    if (!img->facts.has_python && runs_kfp(x))
+        return err_set(e, ERR_MISSING, "image %.*s has no python3, which this component needs",
+                       STR_ARG(img->ref));
+    for (size_t i = 0; i < pre.n_reqs; i++)
+        if (!pre.reqs[i].kfp_line && check_requirement(en, img, &pre.reqs[i], missing, e) < 0)
+            return -1;
+    if (missing->len)
+        return 0;
+    *skip = pre.found ? pre.skip : 0;
+    /* A kfp that the user lists himself, or that the image brings, must win over ours. */
+    *shim = runs_kfp(x) && (pre.wants_kfp || !facts_dist(&img->facts, STR("kfp")));
+    return 0;
+}
+
+/* ---- before the start ---------------------------------------------------------------------------- */
+
+static void add_missing(struct buf *out, struct str where, const char *text)
+{
+    buf_addf(out, "%stask %.*s: %s", out->len ? "; " : "", STR_ARG(where), text);
+}
+
+/* e gets what makes the whole check impossible; *missing what is not there */
+static int check_task(struct engine *en, const struct task *t, struct buf *missing,
+                      enum err_code *worst, struct err *e)
+{
+    const struct executor *x = t->def->component->executor;
+    AUTO_BUF struct buf wheels;
+    struct image_use *img;
+    struct err why = {0};
+    size_t skip;
+    bool shim;
+
+    if ((x->res.accelerator_type.len || x->res.accelerator_count.len) && !en->o.gpus_none) {
+        add_missing(missing, t->path,
+                    "it asks for a GPU, and this version gives none to boxes (--gpus none runs it "
+                    "without)");
+        *worst = ERR_MISSING;
+    }
+    if (placeholder_any(x->image))
+        return 0; /* known only when the task starts */
+    img = prepare_image(en, x->image, &why);
+    if (!img) {
+        if (why.code != ERR_MISSING && why.code != ERR_INPUT) {
+            *e = why;
+            return -1;
+        }
+        add_missing(missing, t->path, why.text);
+        *worst = why.code;
+        return 0;
+    }
+    buf_init(&wheels, 4096);
+    if (prepare_packages(en, x, img, &skip, &shim, &wheels, &why) < 0) {
+        if (why.code == ERR_SYS) {
+            *e = why;
+            return -1;
+        }
+        add_missing(missing, t->path, why.text);
+        *worst = why.code;
+    } else if (wheels.len) {
+        AUTO_BUF struct buf text;
+        buf_init(&text, 8192);
+        buf_addf(&text, "image %.*s lacks %s", STR_ARG(x->image), buf_str(&wheels));
+        add_missing(missing, t->path, buf_str(&text));
+        *worst = ERR_MISSING;
+    }
+    return 0;
+}
+
+int prepare_images(struct engine *en, struct err *e)
+{
+    AUTO_BUF struct buf missing;
+    struct map seen = {0};
+    enum err_code worst = ERR_NONE;
+    int rc = 0;
+
+    buf_init(&missing, 64 * KIB);
+    for (size_t i = 0; i < en->g.n_tasks && rc == 0; i++) {
+        const struct task *t = en->g.tasks[i];
+        if (t->kind != TASK_CONTAINER || map_get(&seen, t->def->component->executor->label))
+            continue; /* one report for each executor */
+        map_put(&seen, t->def->component->executor->label, en->g.tasks[i]);
+        rc = check_task(en, t, &missing, &worst, e);
+    }
+    map_done(&seen);
+    if (rc < 0)
+        return -1;
+    if (missing.len)
+        return err_set(e, worst, "%s", buf_str(&missing));
+    return 0;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* start.c - a new run: check everything, record it, execute it; and `plan`, which stops before
+ *
+ * Nothing is recorded until every check has passed: a mistyped parameter leaves no run behind.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "lineage/cache.h"
+#include "lineage/record.h"
+#include "plan/cachekey.h"
+#include "run/admit.h"
+#include "run/engine.h"
+#include "version.h"
+
+#define DEFAULT_ROOT "minio://mlpipeline/v2/artifacts"
+
+/* "churn-training-x7k2p": the run's name when none was given, and the resource name that
+ * pipeline code sees */
+static const char *suffixed(struct arena *a, struct str name)
+{
+    static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
+    uint8_t r[5];
+    char suffix[6];
+
+    must(getrandom(r, sizeof r, 0) == (ssize_t)sizeof r);
+    for (size_t i = 0; i < sizeof r; i++)
+        suffix[i] = letters[r[i] % (sizeof letters - 1)];
+    suffix[5] = 0;
+    return arena_printf(a, "%.*s-%s", STR_ARG(name), suffix);
+}
+
+static int root_inputs(struct engine *en, const struct run_request *rq, const struct value *params,
+                       struct io_values *in, struct err *e)
+{
+    const struct io_defs *defs = &en->p.root->in;
+
+    in->params = arena_alloc(&en->a, (params->n_items + 1) * sizeof(*in->params));
+    for (size_t i = 0; i < params->n_items; i++)
+        in->params[in->n_params++] = (struct named_value){params->keys[i], params->items[i]};
+    in->artifacts = arena_alloc(&en->a, (rq->n_inputs + 1) * sizeof(*in->artifacts));
+    for (size_t i = 0; i < rq->n_inputs; i++) {
+        const struct artifact_def *def = io_artifact(defs, rq->inputs[i].name);
+        struct artifact *f = arena_alloc(&en->a, sizeof *f);
+        if (!def)
+            return err_set(e, ERR_INPUT, "--input %.*s: the pipeline has no such artifact input",
+                           STR_ARG(rq->inputs[i].name));
+        *f = rq->inputs[i].artifact;
+        if (!f->type.len)
+            f->type = def->schema_title;
+        if (!f->type_version.len)
+            f->type_version = def->schema_version;
+        in->artifacts[in->n_artifacts++] =
+            (struct named_artifacts){.name = def->name, .items = f, .n_items = 1,
+                                     .type = f->type, .type_version = f->type_version};
+    }
+    for (size_t i = 0; i < defs->n_artifacts; i++)
+        if (!defs->artifacts[i].optional && !io_values_artifact(in, defs->artifacts[i].name))
+            return err_set(e, ERR_INPUT,
+                           "input artifact %.*s is required (--input %.*s=PATH, TAG or ARTIFACT)",
+                           STR_ARG(defs->artifacts[i].name), STR_ARG(defs->artifacts[i].name));
+    return 0;
+}
+
+static int check_tags(struct engine *en, const struct run_request *rq, struct err *e)
+{
+    for (size_t i = 0; i < rq->n_tags; i++) {
+        const struct run_tag *tag = &rq->tags[i];
+        const struct task *t = NULL;
+        for (size_t k = 0; k < en->g.n_tasks && !t; k++)
+            if (str_eqz(en->g.tasks[k]->path, tag->task))
+                t = en->g.tasks[k];
+        if (!t || !io_artifact(&t->def->component->out, str_of(tag->output)))
+            return err_set(e, ERR_INPUT, "--tag %s:%s=%s: the pipeline has no such %s", tag->task,
+                           tag->output, tag->name, t ? "output artifact" : "task");
+    }
+    return 0;
+}
+
+/* parse, parameters, graph, images: everything before the first write */
+static int prepare(struct engine *en, const struct run_request *rq, struct err *e)
+{
+    struct pipeline_opts po = {.lenient = rq->opts->lenient};
+    struct io_values in = {0};
+    struct value params;
+    char when[25];
+
+    en->o = *rq->opts;
+    if (!en->o.log_max_bytes)
+        en->o.log_max_bytes = LIMIT_LOG_BYTES;
+    if (pipeline_parse_in(&en->a, str_of(rq->file), rq->text, &po, &en->p, e) < 0 ||
+        pipeline_supported(&en->p, e) < 0 ||
+        pipeline_root_params_in(&en->a, &en->p, rq->params, rq->n_params, &params, e) < 0 ||
+        root_inputs(en, rq, &params, &in, e) < 0)
+        return -1;
+    uuid_new(en->id);
+    en->created_unix_ms = clock_unix_ms();
+    clock_rfc3339(en->created_unix_ms, when);
+    graph_init(&en->g, &en->a, &en->p, &in);
+    en->g.run_id = str_of(en->id);
+    en->g.resource_name = str_of(suffixed(&en->a, en->p.name));
+    en->g.run_name = rq->name ? str_of(rq->name) : en->g.resource_name;
+    en->g.create_time = arena_str(&en->a, str_of(when));
+    en->g.root_uri = en->p.default_root.len ? en->p.default_root : STR(DEFAULT_ROOT);
+    snprintf(en->name, sizeof en->name, "%.*s", STR_ARG(en->g.run_name));
+    en->tags = rq->tags;
+    en->n_tags = rq->n_tags;
+    if (en->g.n_tasks > LIMIT_TASKS)
+        return err_set(e, ERR_LIMIT, "%zu tasks are over the limit of %d", en->g.n_tasks,
+                       LIMIT_TASKS);
+    for (size_t i = 0; i < en->p.n_notices; i++)
+        engine_notice(en, NULL, "%s", en->p.notices[i]);
+    return check_tags(en, rq, e);
+}
+
+/* ---- recording --------------------------------------------------------------------------------- */
+
+static int record_inputs(struct engine *en, struct err *e)
+{
+    for (size_t i = 0; i < en->g.root->in.n_artifacts; i++) {
+        struct artifact *f = en->g.root->in.artifacts[i].items;
+        AUTO_BUF struct buf meta;
+        struct db_artifact_new n = {.type = f->type,
+                                    .name = en->g.root->in.artifacts[i].name,
+                                    .kind = f->kind,
+                                    .digest_hex = f->digest,
+                                    .size_bytes = (int64_t)f->size_bytes,
+                                    .n_files = (int64_t)f->n_files,
+                                    .source = f->uri,
+                                    .created_unix_ms = en->created_unix_ms};
+
+        buf_init(&meta, 0);
+        if (f->id) /* a tag or an artifact: recorded already, with its URI */
+            continue;
+        if (f->metadata)
+            value_to_json(&meta, f->metadata);
+        n.metadata_json = (struct str){buf_str(&meta), meta.len};
+        if (db_artifact_intern(en->env->db, &n, &f->id, e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < en->g.root->in.n_artifacts; i++) {
+        struct artifact *f = en->g.root->in.artifacts[i].items;
+        /* The box must find it at a path that a URI maps to, whatever it was outside. */
+        f->uri = str_of(arena_printf(&en->a, "%.*s/inputs/a%lld/%.*s", STR_ARG(en->g.root_uri),
+                                     (long long)f->id,
+                                     STR_ARG(en->g.root->in.artifacts[i].name)));
+        f->name = en->g.root->in.artifacts[i].name;
+    }
+    return 0;
+}
+
+static int record_tasks(struct engine *en, struct err *e)
+{
+    for (size_t i = 0; i < en->g.n_tasks; i++) {
+        struct task *t = en->g.tasks[i];
+        struct job *j = job_of(en, t);
+        struct db_task_new n = {.run = en->row,
+                                .path = t->path,
+                                .name = t->def->key,
+                                .kind = t->kind == TASK_DAG ? STR("dag") : STR("container"),
+                                .state = DB_PENDING};
+
+        if (t->scope->owner) /* owners come before what is inside them */
+            n.parent = job_of(en, t->scope->owner)->row;
+        uuid_new(t->uuid);
+        n.uuid = str_of(t->uuid);
+        if (db_task_insert(en->env->db, &n, &j->row, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int record_external(struct engine *en, struct err *e)
+{
+    for (size_t i = 0; i < en->o.n_mounts; i++) {
+        struct db_external x = {.run = en->row,
+                                .path = str_of(en->o.mounts[i].src),
+                                .target = str_of(en->o.mounts[i].dst),
+                                .read_only = !en->o.mounts[i].rw,
+                                .what = STR("mount")};
+        if (db_external_put(en->env->db, &x, e) < 0)
+            return -1;
+    }
+    if (en->o.network_host) {
+        struct db_external x = {.run = en->row, .path = STR("network"), .what = STR("network")};
+        return db_external_put(en->env->db, &x, e);
+    }
+    return 0;
+}
+
+static int record_run(struct engine *en, const struct run_request *rq, struct err *e)
+{
+    AUTO_BUF struct buf options;
+    AUTO_BUF struct buf params;
+    char user[64], host[256], commit[64];
+    struct jw w;
+    struct db_run_new n = {.uuid = str_of(en->id),
+                           .name = str_of(en->name),
+                           .pipeline = en->p.name,
+                           .experiment = str_of(rq->experiment ? rq->experiment : "Default"),
+                           .state = DB_RUNNING,
+                           .created_unix_ms = en->created_unix_ms,
+                           .deadline_unix_ms = en->deadline_unix_ms,
+                           .version = STR(DUGOUT_VERSION),
+                           .login_uid = who_login_uid(),
+                           .argv_json = str_of(rq->argv_json ? rq->argv_json : "[]"),
+                           .spec_hex = str_of(en->p.text_hex),
+                           .spec_text = rq->text,
+                           .spec_file = str_of(rq->file)};
+
+    who_user(user);
+    who_host(host);
+    who_git_commit(rq->file, commit);
+    n.user = str_of(user);
+    n.host = str_of(host);
+    n.git_commit = str_of(commit);
+    buf_init(&options, LIMIT_JSON_BYTES);
+    buf_init(&params, LIMIT_SPEC_BYTES);
+    run_opts_write(&options, &en->o);
+    jw_init(&w, &params);
+    jw_obj(&w);
+    for (size_t i = 0; i < en->g.root->in.n_params; i++) {
+        jw_keystr(&w, en->g.root->in.params[i].name);
+        value_write(&w, &en->g.root->in.params[i].value);
+    }
+    jw_end_obj(&w);
+    n.options_json = (struct str){buf_str(&options), options.len};
+    n.parameters_json = (struct str){buf_str(&params), params.len};
+    if (db_run_create(en->env->db, &n, &en->row, e) < 0 || record_inputs(en, e) < 0 ||
+        record_tasks(en, e) < 0 || record_external(en, e) < 0)
+        return -1;
+    return 0;
+}
+
+int run_start(struct run_env *env, const struct run_request *rq, const struct run_view *view,
+              struct run_outcome *out, struct err *e)
+{
+    struct engine en;
+    int rc = -1;
+
+    engine_init(&en, env, view, out);
+    if (prepare(&en, rq, e) < 0 || prepare_images(&en, e) < 0)
+        goto done;
+    if (en.o.timeout_ms || en.p.deadline_ms) {
+        int64_t ms = en.o.timeout_ms;
+        if (!ms || (en.p.deadline_ms && en.p.deadline_ms < ms))
+            ms = en.p.deadline_ms;
+        en.deadline_unix_ms = en.created_unix_ms + ms;
+    }
+    if (engine_lock(&en, e) < 0)
+        goto done;
+    /* The first turn goes on in this transaction: a run and its first tasks are one commit. */
+    if (db_begin(env->db, DB_DURABLE, e) < 0)
+        goto done;
+    if (record_run(&en, rq, e) < 0) {
+        db_rollback(env->db);
+        goto done;
+    }
+    en.in_txn = true;
+    engine_event(&en, RUN_EVENT_STARTED, NULL, NULL);
+    rc = engine_loop(&en, e);
+done:
+    engine_done(&en);
+    return rc;
+}
+
+/* ---- plan -------------------------------------------------------------------------------------------- */
+
+/* Cached, as far as it is known: tasks whose inputs come from tasks that would run are not. */
+static bool known_hit(struct engine *en, struct task *t, struct err *e)
+{
+    struct job *j = job_of(en, t);
+    struct db_hit hit;
+    bool found = false;
+
+    for (size_t i = 0; i < t->def->n_deps; i++)
+        if (t->scope->tasks[t->def->deps[i]]->state != TASK_SUCCEEDED)
+            return false;
+    if (t->scope->owner || !t->def->cache_enabled || en->o.no_cache || en->o.n_mounts ||
+        en->o.network_host || task_resolve(&en->g, t, e) < 0)
+        return false;
+    j->image = prepare_image(en, t->def->component->executor->image, e);
+    if (!j->image)
+        return false;
+    cachekey_of(&en->g, t, str_of(j->image->hex), (struct str){"", 0}, j->key);
+    if (db_cache_find_in(&en->a, en->env->db, str_of(j->key), en->p.name, 0, &hit, &found, e) < 0 ||
+        !found)
+        return false;
+    j->row = hit.task;
+    return task_outputs_from_rows(en, t, e) == 0;
+}
+
+int run_plan(struct run_env *env, const struct run_request *rq, struct buf *out_json,
+             size_t *missing, struct err *e)
+{
+    struct engine en;
+    struct run_outcome unused;
+    struct err why = {0};
+    bool progress = true;
+    struct jw w;
+    int rc = -1;
+
+    engine_init(&en, env, NULL, &unused);
+    *missing = 0;
+    if (prepare(&en, rq, e) < 0)
+        goto done;
+    if (prepare_images(&en, &why) < 0) {
+        if (why.code != ERR_MISSING && why.code != ERR_INPUT) {
+            *e = why;
+            goto done;
+        }
+        *missing = 1;
+    }
+    while (progress) {
+        progress = false;
+        for (size_t i = 0; i < en.g.n_tasks; i++) {
+            struct task *t = en.g.tasks[i];
+            if (t->kind == TASK_CONTAINER && t->state == TASK_PENDING &&
+                known_hit(&en, t, &(struct err){0})) {
+                t->state = TASK_SUCCEEDED;
+                progress = t->cached = true;
+            }
+        }
+    }
+    jw_init(&w, out_json);
+    jw_obj(&w);
+    jw_key(&w, "pipeline");
+    jw_str(&w, en.p.name);
+    jw_kstr(&w, "missing", why.code ? why.text : NULL);
+    jw_key(&w, "tasks");
+    jw_arr(&w);
+    for (size_t i = 0; i < en.g.n_tasks; i++) {
+        const struct task *t = en.g.tasks[i];
+        jw_obj(&w);
+        jw_key(&w, "path");
+        jw_str(&w, t->path);
+        jw_kstr(&w, "kind", t->kind == TASK_DAG ? "dag" : "container");
+        jw_kbool(&w, "cached", t->cached);
+        jw_key(&w, "image");
+        if (t->kind == TASK_CONTAINER)
+            jw_str(&w, t->def->component->executor->image);
+        else
+            jw_null(&w);
+        jw_key(&w, "after");
+        jw_arr(&w);
+        for (size_t k = 0; k < t->def->n_deps; k++)
+            jw_str(&w, t->scope->tasks[t->def->deps[k]]->path);
+        jw_end_arr(&w);
+        jw_end_obj(&w);
+    }
+    jw_end_arr(&w);
+    jw_end_obj(&w);
+    rc = 0;
+done:
+    engine_done(&en);
+    return rc;
+}
