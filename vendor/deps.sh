@@ -13,7 +13,7 @@ demo="mmdebstrap python3"
 test="$demo python3-pytest python3-yaml skopeo umoci
     zstd gzip strace busybox-static qemu-system-x86 cpio util-linux e2fsprogs"
 bench="$demo crun runc bubblewrap podman skopeo umoci strace"
-lint="clang clang-format clang-tidy libclang-rt-14-dev"
+lint="clang clang-format clang-tidy libclang-rt-dev"
 
 want=
 for group in "$@"; do
