@@ -326,6 +326,20 @@ void hex_of(const uint8_t *bytes, size_t n, char *out)
     *out = '\0';
 }
 
+bool hex_range(struct str prefix, uint8_t low[32], uint8_t high[32])
+{
+    char text[65];
+
+    if (prefix.len > 64)
+        return false;
+    memset(text, '0', 64);
+    memcpy(text, prefix.ptr, prefix.len);
+    if (!hex_bytes((struct str){text, 64}, low, 32))
+        return false;
+    memset(text + prefix.len, 'f', 64 - prefix.len);
+    return hex_bytes((struct str){text, 64}, high, 32);
+}
+
 void q_get_hex(struct q *q, char out[65])
 {
     const uint8_t *bytes = q_get_bytes32(q);

@@ -93,6 +93,8 @@ const uint8_t *q_get_bytes32(struct q *q); /* borrowed; NULL when it is none */
  * out of hex_of holds 2n + 1 bytes */
 bool hex_bytes(struct str hex, uint8_t *out, size_t n);
 void hex_of(const uint8_t *bytes, size_t n, char *out);
+/* hex_range - the lowest and highest digest that begin with up to 64 hex digits */
+bool hex_range(struct str prefix, uint8_t low[32], uint8_t high[32]);
 
 /* db_err - what SQLite just said, as ours; `what` names the doing */
 int db_err(struct db *d, int rc, const char *what, struct err *e);

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache.c - a finished task stands for its cache key
+ *
+ * The table holds one task for a key within one pipeline, always the one that really
+ * ran: a hit is recorded as a task of its own whose outputs are the same artifacts, but
+ * it never becomes the answer itself. An entry counts only while everything it would
+ * give out is live.
+ */
+#include "lineage/cache.h"
+
+#include "lineage/rows.h"
+
+int db_cache_put(struct db *d, struct str key_hex, int64_t task, int64_t now_unix_ms,
+                 struct err *e)
+{
+    static const char sql[] =
+        "INSERT OR REPLACE INTO cache (key, pipeline, task, created_ms)"
+        " SELECT ?1, r.pipeline, t.id, ?3"
+        " FROM task t CROSS JOIN run r ON r.id = t.run WHERE t.id = ?2";
+    AUTO_Q struct q q;
+
+    must(d->in_txn);
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_hex(&q, key_hex);
+    q_i64(&q, task);
+    q_i64(&q, now_unix_ms);
+    return q_run(&q, e);
+}
+
+static int entry_find(struct arena *a, struct db *d, struct str key_hex,
+                      struct str pipeline, int64_t not_before_unix_ms,
+                      struct db_hit *hit, struct err *e)
+{
+    static const char sql[] =
+        "SELECT c.task, c.created_ms, r.uuid, r.name, t.path"
+        " FROM cache c CROSS JOIN task t ON t.id = c.task CROSS JOIN run r ON r.id = "
+        "t.run"
+        " WHERE c.key = ? AND c.pipeline = (SELECT id FROM pipeline WHERE name = ?)"
+        " AND c.created_ms >= ? AND t.state = 'SUCCEEDED'";
+    AUTO_Q struct q q;
+    int more;
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_hex(&q, key_hex);
+    q_text(&q, pipeline);
+    q_i64(&q, not_before_unix_ms);
+    more = q_step(&q, e);
+    if (more <= 0)
+        return more;
+    hit->task = q_get_i64(&q);
+    hit->created_unix_ms = q_get_i64(&q);
+    hit->run_uuid = q_get_str_in(a, &q);
+    hit->run_name = q_get_str_in(a, &q);
+    hit->path = q_get_str_in(a, &q);
+    return 1;
+}
+
+int db_cache_find_in(struct arena *a, struct db *d, struct str key_hex,
+                     struct str pipeline, int64_t not_before_unix_ms,
+                     struct db_hit *hit, bool *found, struct err *e)
+{
+    struct db_hit h = {0};
+    int more = entry_find(a, d, key_hex, pipeline, not_before_unix_ms, &h, e);
+
+    if (more < 0)
+        return -1;
+    if (more && db_task_io_in(a, d, h.task, DB_OUT, &h.out, e) < 0)
+        return -1;
+    for (size_t i = 0; more && i < h.out.n_artifacts; i++)
+        more = h.out.artifacts[i].artifact.state == DB_LIVE;
+
+    if (more)
+        *hit = h;
+    *found = more;
+    return 0;
+}
+
+static int reuse_mark(struct db *d, int64_t task, int64_t from, int64_t started_unix_ms,
+                      int64_t now_unix_ms, bool *won, struct err *e)
+{
+    static const char sql[] =
+        "UPDATE task SET state = 'SUCCEEDED', cached = 1, cached_from = ?,"
+        " started_ms = coalesce(started_ms, ?), finished_ms = ?"
+        " WHERE id = ? AND state IN ('PENDING', 'RUNNING')";
+    AUTO_Q struct q q;
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, from);
+    q_id(&q, started_unix_ms);
+    q_id(&q, now_unix_ms);
+    q_i64(&q, task);
+    if (q_run(&q, e) < 0)
+        return -1;
+    *won = q_changes(&q) == 1;
+    return 0;
+}
+
+static int reuse_events(struct db *d, int64_t task, int64_t from, struct err *e)
+{
+    static const char sql[] =
+        "INSERT OR REPLACE INTO event (task, io, name, idx, artifact)"
+        " SELECT ?1, io, name, idx, artifact FROM event WHERE task = ?2 AND io = 2";
+    AUTO_Q struct q q;
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, task);
+    q_i64(&q, from);
+    return q_run(&q, e);
+}
+
+static int reuse_params(struct db *d, int64_t task, int64_t from, struct err *e)
+{
+    static const char sql[] =
+        "INSERT OR REPLACE INTO param (task, io, name, value, num)"
+        " SELECT ?1, io, name, value, num FROM param WHERE task = ?2 AND io = 2";
+    AUTO_Q struct q q;
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, task);
+    q_i64(&q, from);
+    return q_run(&q, e);
+}
+
+int db_cache_reuse(struct db *d, int64_t task, const struct db_hit *hit,
+                   int64_t started_unix_ms, int64_t now_unix_ms, bool *won,
+                   struct err *e)
+{
+    bool moved;
+
+    must(d->in_txn);
+    if (reuse_mark(d, task, hit->task, started_unix_ms, now_unix_ms, &moved, e) < 0)
+        return -1;
+    if (moved && (reuse_events(d, task, hit->task, e) < 0 ||
+                  reuse_params(d, task, hit->task, e) < 0))
+        return -1;
+    *won = moved;
+    return 0;
+}
+
+int db_cache_forget(struct db *d, struct str key_hex, struct str pipeline,
+                    struct err *e)
+{
+    static const char sql[] =
+        "DELETE FROM cache WHERE key = ?"
+        " AND pipeline = (SELECT id FROM pipeline WHERE name = ?)";
+    AUTO_Q struct q q;
+
+    must(d->in_txn);
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_hex(&q, key_hex);
+    q_text(&q, pipeline);
+    return q_run(&q, e);
+}
