@@ -242,6 +242,47 @@ static int check_word(const struct reader *r, const struct component *c, struct 
     return 0;
 }
 
+struct word_ctx {
+    const struct reader *r;
+    const struct component *c;
+    const char *list;
+    size_t index;
+    struct unknowns *found;
+};
+
+/* an InputName of an IfPresent */
+static int check_input_name(void *ctx, struct str name, struct err *e)
+{
+    struct word_ctx *w = ctx;
+    struct unknown u = {arena_str(w->r->a, name), w->list, w->index, false};
+
+    if (io_param(&w->c->in, name) || io_artifact(&w->c->in, name))
+        return 0;
+    if (w->found->n == UNKNOWN_MAX)
+        return word_err(w->r, w->c, &u, "input", e);
+    w->found->items[w->found->n++] = u;
+    return 0;
+}
+
+static int check_list(const struct reader *r, const struct component *c, const struct str *words,
+                      size_t n, const char *list, struct unknowns *found, struct err *e)
+{
+    const struct executor *x = c->executor;
+
+    for (size_t i = 0; i < n; i++) {
+        struct word_ctx w = {r, c, list, i, found};
+        struct err why;
+
+        if (check_word(r, c, words[i], list, i, found, e) < 0)
+            return -1;
+        if (placeholder_word_check(words[i], check_input_name, &w, &why) < 0)
+            return pos_err(e, ERR_INPUT, r->file, x->pos,
+                           "deploymentSpec.executors.%.80s.container.%s[%zu]: %s", x->label.ptr,
+                           list, i, why.text);
+    }
+    return 0;
+}
+
 static int check_words(const struct reader *r, const struct component *c, struct unknowns *found,
                        struct err *e)
 {
@@ -259,14 +300,9 @@ static int check_words(const struct reader *r, const struct component *c, struct
         {"resources.accelerator.resourceCount", x->res.accelerator_count},
     };
 
-    for (size_t i = 0; i < x->n_command; i++) {
-        if (check_word(r, c, x->command[i], "command", i, found, e) < 0)
-            return -1;
-    }
-    for (size_t i = 0; i < x->n_args; i++) {
-        if (check_word(r, c, x->args[i], "args", i, found, e) < 0)
-            return -1;
-    }
+    if (check_list(r, c, x->command, x->n_command, "command", found, e) < 0 ||
+        check_list(r, c, x->args, x->n_args, "args", found, e) < 0)
+        return -1;
     for (size_t i = 0; i < N_ELEMS(single); i++) {
         if (check_word(r, c, single[i].text, single[i].name, SIZE_MAX, found, e) < 0)
             return -1;

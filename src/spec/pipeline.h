@@ -180,9 +180,10 @@ struct pipeline {
     size_t n_executors;
     struct str default_root;        /* defaultPipelineRoot, empty when absent */
     const struct value *platform_config; /* platforms.kubernetes.pipelineConfig or NULL */
+    struct pos platform_config_pos;
     int64_t deadline_ms;            /* activeDeadlineSeconds, 0 = none */
     char text_hex[DIGEST_HEX];      /* SHA-256 of the text */
-    char **notices;                 /* what was ignored, one line each, malloc-free: in the arena */
+    char **notices;                 /* what was ignored, one line each, at most 200 */
     size_t n_notices;
 };
 
@@ -199,8 +200,12 @@ struct pipeline_opts {
 int pipeline_parse_in(struct arena *a, struct str file, struct str text,
                       const struct pipeline_opts *o, struct pipeline *out, struct err *e);
 
-/* pipeline_unpack - yaml, json, zip or tar.gz bytes -> the text of the pipeline in *out (a copy
- * of `bytes` when it is no archive); ERR_INPUT for an archive without exactly one candidate */
+/* pipeline_unpack - yaml, json, zip or tar.gz bytes -> the text of the pipeline, appended to *out
+ * (a copy of `bytes` when it is no archive)
+ *
+ * The entry pipeline.yaml is taken, else the only .yaml, .yml or .json. ERR_INPUT for an
+ * archive without exactly one candidate and for bytes that are not what the name of `file`
+ * promises, ERR_CORRUPT for a damaged one, ERR_LIMIT past LIMIT_SPEC_BYTES. */
 int pipeline_unpack(struct str bytes, struct str file, struct buf *out, struct err *e);
 
 /* pipeline_supported - what this version does not run yet is refused by name: conditions,

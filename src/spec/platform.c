@@ -49,6 +49,28 @@ static const struct platform_field pipeline_fields[] = {
     {"mutexName", ""},
 };
 
+/* placement and pulling: they mean nothing on one machine, ignoring them changes no result */
+static const char *const harmless[] = {"imagePullPolicy", "imagePullSecret", "nodeSelector",
+                                       "tolerations",     "nodeAffinity",    "podAffinity"};
+
+static bool is_harmless(struct str key)
+{
+    for (size_t i = 0; i < N_ELEMS(harmless); i++) {
+        if (node_is_key(key, harmless[i]))
+            return true;
+    }
+    return false;
+}
+
+bool platform_field_matters(struct str name)
+{
+    for (size_t i = 0; i < N_ELEMS(executor_fields); i++) {
+        if (node_is_key(name, executor_fields[i].name))
+            return !is_harmless(name) && !str_eqz(name, "podMetadata");
+    }
+    return false; /* unknown ones come this far in lenient mode only, with a notice */
+}
+
 /* is `key` among the words of `inside`? */
 static bool is_inside(struct str key, const char *inside)
 {
@@ -130,6 +152,18 @@ static int read_camel(struct reader *r, const struct node *n,
     return 0;
 }
 
+static void note_ignored(struct reader *r, const struct member *executor)
+{
+    const struct node *n = executor->value;
+
+    for (size_t i = 0; i < n->n; i++) {
+        const struct member *m = &n->members[i];
+
+        if (is_harmless(m->key) && (m->value->n || m->value->text.len))
+            read_notice(r, m->value, m->key_pos, "ignored: it means nothing on one machine");
+    }
+}
+
 static int read_executor_platform(struct reader *r, const struct node *executors,
                                   const struct member *m, struct err *e)
 {
@@ -145,6 +179,7 @@ static int read_executor_platform(struct reader *r, const struct node *executors
     }
     if (check_fields(r, m->value, executor_fields, N_ELEMS(executor_fields), e) < 0)
         return -1;
+    note_ignored(r, m);
     x->platform_pos = m->key_pos;
     return read_camel(r, m->value, executor_fields, N_ELEMS(executor_fields), &x->platform, e);
 }
@@ -175,6 +210,7 @@ static int read_pipeline_config(struct reader *r, const struct node *n, struct e
         read_uint(r, deadline, 10ULL * 366 * 86400, &seconds, e) < 0)
         return -1;
     r->p->deadline_ms = (int64_t)seconds * 1000;
+    r->p->platform_config_pos = n ? n->pos : (struct pos){0, 0};
     return 0;
 }
 

@@ -78,6 +78,8 @@ int read_name_ok(const struct reader *r, const struct node *n, const struct memb
 /* deploymentSpec and the platform's executors -> r->executors */
 int read_executors(struct reader *r, const struct node *deployment, struct err *e);
 int read_platform(struct reader *r, const struct node *platform, struct err *e);
+/* does a field of an executor's platform settings change what a task sees or does? */
+bool platform_field_matters(struct str name);
 /* an ArtifactTypeSchema; system.Artifact 0.0.1 when nothing is said */
 int read_schema(struct reader *r, const struct node *n, struct str *title, struct str *version,
                 struct err *e);

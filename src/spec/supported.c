@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* supported.c - what this version reads but does not run, refused by name before anything starts
+ *
+ * Only what the run can reach is looked at: a component that nobody uses harms nobody.
+ */
+#include "spec/placeholder.h"
+#include "spec/reader.h"
+
+struct walk {
+    const struct pipeline *p;
+    struct map seen; /* component name -> component */
+};
+
+static int not_yet(const struct walk *w, struct pos at, struct err *e, const char *what,
+                   struct str name, const char *feature)
+{
+    return pos_err(e, ERR_INPUT, w->p->file, at, "%s \"%.80s\": this version does not run %s yet",
+                   what, name.ptr, feature);
+}
+
+static bool is_empty(const struct value *v)
+{
+    return v->kind == VALUE_NULL ||
+           ((v->kind == VALUE_LIST || v->kind == VALUE_STRUCT) && !v->n_items);
+}
+
+static int check_platform(const struct walk *w, const struct executor *x, struct err *e)
+{
+    const struct value *v = x->platform;
+
+    for (size_t i = 0; v && i < v->n_items; i++) {
+        if (is_empty(&v->items[i]) || !platform_field_matters(v->keys[i]))
+            continue;
+        return pos_err(e, ERR_INPUT, w->p->file, x->platform_pos,
+                       "executor \"%.80s\": this version does not honour the Kubernetes field "
+                       "%.60s yet",
+                       x->label.ptr, v->keys[i].ptr);
+    }
+    return 0;
+}
+
+static bool uses_workspace(const struct executor *x)
+{
+    const struct {
+        const struct str *words;
+        size_t n;
+    } lists[] = {{x->command, x->n_command}, {x->args, x->n_args}};
+
+    for (size_t l = 0; l < N_ELEMS(lists); l++) {
+        for (size_t i = 0; i < lists[l].n; i++) {
+            struct placeholder ph;
+            size_t at = 0, len;
+
+            for (; placeholder_find(lists[l].words[i], &at, &len, &ph); at += len) {
+                if (ph.kind == PH_WORKSPACE)
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+static int check_executor(const struct walk *w, const struct executor *x, struct err *e)
+{
+    if (x->kind == EXECUTOR_IMPORTER)
+        return not_yet(w, x->pos, e, "executor", x->label, "importers (dsl.importer)");
+    if (str_starts(x->image, "argostub/"))
+        return not_yet(w, x->pos, e, "executor", x->label,
+                       "Kubernetes volume claims (CreatePVC, DeletePVC)");
+    if (uses_workspace(x))
+        return not_yet(w, x->pos, e, "executor", x->label, "workspaces");
+    return check_platform(w, x, e);
+}
+
+static int check_task(const struct walk *w, const struct task_def *t, struct err *e)
+{
+    if (t->condition.len)
+        return not_yet(w, t->pos, e, "task", t->key, "conditions (dsl.If, dsl.Elif, dsl.Else)");
+    if (task_is_loop(t))
+        return not_yet(w, t->pos, e, "task", t->key, "loops (dsl.ParallelFor)");
+    if (t->run_on_any_end)
+        return not_yet(w, t->pos, e, "task", t->key,
+                       "exit handlers and ignore_upstream_failure");
+    for (size_t i = 0; i < t->n_params; i++) {
+        const struct source *s = &t->params[i].from;
+
+        if (s->kind == SOURCE_FINAL_STATUS)
+            return not_yet(w, s->pos, e, "task", t->key, "tasks that read a final status");
+        if (s->selector.len)
+            return not_yet(w, s->pos, e, "task", t->key, "expression selectors");
+        if (s->kind == SOURCE_CONSTANT && s->constant->kind == VALUE_STRING &&
+            memmem(s->constant->s.ptr, s->constant->s.len, "{{$.workspace_path}}", 20))
+            return not_yet(w, s->pos, e, "task", t->key, "workspaces");
+    }
+    return 0;
+}
+
+static int check_component(struct walk *w, const struct component *c, struct err *e);
+
+static int check_dag(struct walk *w, const struct component *c, struct err *e)
+{
+    const struct dag *g = c->dag;
+
+    for (size_t i = 0; i < g->n_tasks; i++) {
+        if (check_task(w, &g->tasks[i], e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < g->n_params + g->n_artifacts; i++) {
+        const struct dag_output *o =
+            i < g->n_params ? &g->params[i] : &g->artifacts[i - g->n_params];
+
+        if (o->one_of)
+            return not_yet(w, o->pos, e, "output", o->name, "one-of outputs (dsl.OneOf)");
+    }
+    for (size_t i = 0; i < g->n_tasks; i++) {
+        if (check_component(w, g->tasks[i].component, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* nesting is bounded: check.c has refused deeper files */
+static int check_component(struct walk *w, const struct component *c, struct err *e)
+{
+    if (map_get(&w->seen, c->name) == c)
+        return 0;
+    map_put(&w->seen, c->name, (void *)c);
+    if (c->passthrough_pos.line)
+        return not_yet(w, c->passthrough_pos, e, "component", c->name, "taskConfigPassthroughs");
+    return c->dag ? check_dag(w, c, e) : check_executor(w, c->executor, e);
+}
+
+static int check_config(const struct walk *w, struct err *e)
+{
+    static const struct {
+        const char *field, *feature;
+    } later[] = {
+        {"workspace", "workspaces"},
+        {"semaphoreKey", "semaphores"},
+        {"mutexName", "mutexes"},
+    };
+
+    for (size_t i = 0; i < N_ELEMS(later); i++) {
+        const struct value *v = value_member(w->p->platform_config, str_of(later[i].field));
+
+        if (v && !is_empty(v))
+            return not_yet(w, w->p->platform_config_pos, e, "pipelineConfig",
+                           str_of(later[i].field), later[i].feature);
+    }
+    return 0;
+}
+
+int pipeline_supported(const struct pipeline *p, struct err *e)
+{
+    struct walk w = {.p = p};
+    int rc = check_config(&w, e);
+
+    if (rc == 0)
+        rc = check_dag(&w, p->root, e);
+    map_done(&w.seen);
+    return rc;
+}
