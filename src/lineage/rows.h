@@ -16,4 +16,7 @@ void artifact_read(struct arena *a, struct q *q, struct db_artifact *x);
  * another */
 void db_mask_text(unsigned mask, char out[96]);
 
+/* db_moment - "2026-03-03" (the last millisecond of that day) or RFC 3339 in UTC */
+bool db_moment(struct str s, int64_t *unix_ms);
+
 #endif
