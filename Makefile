@@ -29,7 +29,8 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);) mkdir -p $(dir $(2));
 
 include vendor/musl.mk
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wswitch-enum -Wvla \
-    -Wmissing-prototypes -Werror=implicit-function-declaration -Werror=incompatible-pointer-types
+    -Wmissing-prototypes -Wno-format-truncation -Werror=implicit-function-declaration \
+    -Werror=incompatible-pointer-types
 CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE= -Isrc -Itests/unit -I$(B)/gen -isystem $(B)/include \
     $(WARN) -g -fno-pie -MMD -MP
 CFLAGS_MUSL := $(CFLAGS_ALL) -idirafter $(B)/uapi -ffunction-sections -fdata-sections
