@@ -22,17 +22,17 @@ struct lineage_opts {
 
 struct lineage_node {
     bool is_task; /* else an artifact */
+    bool shown;   /* false: filtered out by type */
     int64_t id;
-    int64_t depth; /* artifacts away from the nearest start; of a task: of what it leads
-                      to */
+    int64_t
+        depth; /* artifacts away from the nearest start; a task: as what it leads to */
     unsigned from; /* reached going DB_UP and/or DB_DOWN; 0 = a start */
-    bool shown;    /* false: filtered out by type */
-    struct db_artifact artifact; /* when !is_task */
-    struct db_task task;         /* when is_task */
+    const struct db_artifact *artifact; /* NULL for a task */
+    const struct db_task *task;         /* NULL for an artifact */
     struct str run_name, run_uuid,
         pipeline;         /* of the task, or of the artifact's producer */
     struct str task_path; /* likewise; empty = from outside */
-    struct str tags;      /* "churn:prod, churn:v3" of an artifact */
+    struct str tags;      /* of an artifact: "churn:prod, churn:v3" */
 };
 struct lineage_edge { /* in the direction that data went */
     size_t from,
@@ -51,7 +51,7 @@ struct lineage {
 };
 
 /* db_lineage_in - breadth first; ERR_MISSING when a start does not exist, ERR_LIMIT
- * past 1,000,000 nodes */
+ * past 500,000 nodes */
 int db_lineage_in(struct arena *a, struct db *d, const int64_t *starts, size_t n_starts,
                   const struct lineage_opts *o, struct lineage *out, struct err *e);
 /* db_lineage_ids_in - only the artifact ids, by one recursive statement: the second way

@@ -153,7 +153,7 @@ struct db_artifact_filter {
     struct str type;  /* "system.Dataset" or "Dataset"; empty = any */
     struct str where; /* "rows > 10000 and name = 'train'", see where.h; empty = any */
     struct str digest_hex;
-    int64_t run;   /* made by this run; 0 = any */
+    int64_t run;   /* given out by this run, from the cache too; 0 = any */
     bool gone;     /* removed and deleted ones too */
     int64_t limit; /* 0 = all */
 };

@@ -211,15 +211,7 @@ int db_run_counts(struct db *d, int64_t run, struct db_run_counts *out, struct e
 /* ---- tasks --------------------------------------------------------------------------
  */
 
-#define TASK_COLUMNS                                                                   \
-    "t.id, t.run, t.parent, t.path, t.name, t.kind, t.state, t.reason, t.error, "      \
-    "t.cached,"                                                                        \
-    " t.cached_from, t.cache_key, i.config, t.attempts, t.host_failures, "             \
-    "t.started_ms,"                                                                    \
-    " t.finished_ms, t.exit_code, t.peak_memory, t.cpu_usec, t.uuid"
-#define TASK_TABLES " FROM task t LEFT JOIN image i ON i.id = t.image"
-
-static void task_read(struct arena *a, struct q *q, struct db_task *t)
+void task_read(struct arena *a, struct q *q, struct db_task *t)
 {
     t->id = q_get_i64(q);
     t->run = q_get_i64(q);

@@ -12,9 +12,24 @@
     " a.imported, a.created_ms, a.uri, a.source, a.metadata"
 void artifact_read(struct arena *a, struct q *q, struct db_artifact *x);
 
+/* of "task t" and "image i", in the order that task_read wants them */
+#define TASK_COLUMNS                                                                   \
+    "t.id, t.run, t.parent, t.path, t.name, t.kind, t.state, t.reason, t.error, "      \
+    "t.cached,"                                                                        \
+    " t.cached_from, t.cache_key, i.config, t.attempts, t.host_failures, "             \
+    "t.started_ms,"                                                                    \
+    " t.finished_ms, t.exit_code, t.peak_memory, t.cpu_usec, t.uuid"
+#define TASK_TABLES " FROM task t LEFT JOIN image i ON i.id = t.image"
+void task_read(struct arena *a, struct q *q, struct db_task *t);
+
 /* db_mask_text - "|RUNNING|FAILED" for instr(?, state): no name of a state is part of
  * another */
 void db_mask_text(unsigned mask, char out[96]);
+
+/* db_type_check - ERR_MISSING for a type that neither occurred nor is one of KFP's */
+int db_type_check(struct db *d, struct str type, struct err *e);
+/* db_type_matches - is `type` ("Dataset" or "system.Dataset") what `full` is called? */
+bool db_type_matches(struct str full, struct str type);
 
 /* db_moment - "2026-03-03" (the last millisecond of that day) or RFC 3339 in UTC */
 bool db_moment(struct str s, int64_t *unix_ms);

@@ -186,6 +186,25 @@ static void add_text(struct parser *p, struct str s)
     add_value(p, (struct where_value){.is_text = true, .text = s});
 }
 
+/* A day is compared as a whole: before it, in it, after it. */
+static int time_term(struct parser *p, const struct column *c, const char *op,
+                     int64_t ms, bool day)
+{
+    int64_t begin = day ? ms - 86399999 : ms;
+    bool equal = strcmp(op, "=") == 0, differs = strcmp(op, "<>") == 0;
+    bool from_begin = strcmp(op, "<") == 0 || strcmp(op, ">=") == 0;
+
+    if (equal || differs) {
+        buf_addf(&p->w->sql, "%s %s ? AND ?", c->sql,
+                 equal ? "BETWEEN" : "NOT BETWEEN");
+        add_value(p, (struct where_value){.num = (double)begin});
+    } else {
+        buf_addf(&p->w->sql, "%s %s ?", c->sql, op);
+    }
+    add_value(p, (struct where_value){.num = (double)(from_begin ? begin : ms)});
+    return 0;
+}
+
 static int column_term(struct parser *p, const struct column *c, const char *op,
                        struct where_value v, size_t value_at)
 {
@@ -200,11 +219,7 @@ static int column_term(struct parser *p, const struct column *c, const char *op,
     case COLUMN_TIME:
         if (!v.is_text || !db_moment(v.text, &ms))
             return bad(p, "a day such as '2026-03-03'");
-        if (v.text.len == 10 && (op[0] == '<' || strcmp(op, ">=") == 0) &&
-            strcmp(op, "<=") != 0)
-            ms -= 86399999; /* before that day, or from its beginning */
-        v = (struct where_value){.num = (double)ms};
-        break;
+        return time_term(p, c, op, ms, v.text.len == 10);
     case COLUMN_TEXT:
         if (!v.is_text)
             return bad(p, "a text in quotes");
@@ -212,7 +227,7 @@ static int column_term(struct parser *p, const struct column *c, const char *op,
     case COLUMN_TYPE:
         if (!v.is_text || (strcmp(op, "=") != 0 && strcmp(op, "<>") != 0))
             return bad(p, "= or != and the name of a type");
-        buf_addf(&p->w->sql, "(y.name = ? OR y.name = 'system.' || ?) = %d",
+        buf_addf(&p->w->sql, "(y.name = ? OR y.name LIKE '%%.' || ?) = %d",
                  op[0] == '=');
         add_value(p, v);
         add_value(p, v);
