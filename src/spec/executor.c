@@ -18,7 +18,7 @@ static int read_words(struct reader *r, const struct node *n, struct str **out, 
     *out = arena_alloc(r->a, *n_out * sizeof(**out) + 1);
     for (size_t i = 0; i < *n_out; i++) {
         (*out)[i] = STR("");
-        if (read_str(r, m[i].value, &(*out)[i], e) < 0)
+        if (read_word(r, m[i].value, &(*out)[i], e) < 0)
             return -1;
     }
     return 0;
@@ -120,7 +120,7 @@ static int read_container(struct reader *r, const struct node *n, struct executo
     const struct node *f[N];
 
     x->image = STR("");
-    if (read_fields_noting(r, n, names, N, f, e) < 0 || read_str(r, f[IMAGE], &x->image, e) < 0 ||
+    if (read_fields_noting(r, n, names, N, f, e) < 0 || read_word(r, f[IMAGE], &x->image, e) < 0 ||
         read_words(r, f[COMMAND], &x->command, &x->n_command, e) < 0 ||
         read_words(r, f[ARGS], &x->args, &x->n_args, e) < 0 ||
         read_env(r, f[ENV], x, e) < 0)

@@ -290,6 +290,7 @@ int pipeline_parse_in(struct arena *a, struct str file, struct str text,
         rc = read_docs(&r, &tree, e);
     map_done(&r.components);
     map_done(&r.executors);
+    map_done(&r.words);
     arena_done(&tree_arena);
     if (rc < 0)
         return -1;

@@ -119,8 +119,8 @@ static int want(const struct reader *r, const struct node *n, const char *what, 
 
 static int slot_of(struct str key, const char *const *names, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (node_is_key(key, names[i]))
+    for (size_t i = 0; i < n; i++) { /* both spellings begin alike */
+        if (key.len && key.ptr[0] == names[i][0] && node_is_key(key, names[i]))
             return (int)i;
     }
     return -1;
@@ -205,6 +205,26 @@ int read_str(const struct reader *r, const struct node *n, struct str *out, stru
     if (memchr(n->text.ptr, 0, n->text.len))
         return read_err(r, n, e, "a NUL character in a string");
     *out = arena_str(r->a, n->text);
+    return 0;
+}
+
+int read_word(struct reader *r, const struct node *n, struct str *out, struct err *e)
+{
+    const struct str *kept;
+    struct str *copy;
+
+    if (node_is_null(n) || node_type(n) != VALUE_STRING || n->text.len < sizeof(*copy))
+        return read_str(r, n, out, e);
+    kept = map_get(&r->words, n->text);
+    if (kept) {
+        *out = *kept;
+        return 0;
+    }
+    copy = arena_alloc(r->a, sizeof(*copy));
+    if (read_str(r, n, copy, e) < 0)
+        return -1;
+    map_put(&r->words, *copy, copy);
+    *out = *copy;
     return 0;
 }
 

@@ -16,6 +16,7 @@ struct reader {
     bool lenient;
     struct pipeline *p;
     struct map components, executors; /* name -> struct component *, struct executor * */
+    struct map words;                 /* text -> struct str *, see read_word */
 };
 
 /* read_err - ERR_INPUT "file:line:col: path: text" about a node; returns -1 */
@@ -56,6 +57,8 @@ int read_list(const struct reader *r, const struct node *n, struct member **out,
               struct err *e);
 
 int read_str(const struct reader *r, const struct node *n, struct str *out, struct err *e);
+/* read_word - as read_str, but equal texts share one copy: images, scripts and sources repeat */
+int read_word(struct reader *r, const struct node *n, struct str *out, struct err *e);
 int read_bool(const struct reader *r, const struct node *n, bool *out, struct err *e);
 int read_num(const struct reader *r, const struct node *n, double *out, struct err *e);
 /* a whole number from 0 to `max`, as a number or as text (protobuf writes 64 bits so) */

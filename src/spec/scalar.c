@@ -117,6 +117,8 @@ enum value_kind node_type(const struct node *n)
         return VALUE_LIST;
     if (!n->plain)
         return VALUE_STRING;
+    if (n->text.len && !strchr("~nNtTyYoOfF.+-0123456789", n->text.ptr[0]))
+        return VALUE_STRING; /* nearly all are, and this is asked often */
     if (one_of(n->text, nulls))
         return VALUE_NULL;
     if (one_of(n->text, trues) || one_of(n->text, falses))
