@@ -199,10 +199,10 @@ static int word_err(const struct reader *r, const struct component *c, const str
     if (u->index != SIZE_MAX)
         snprintf(where, sizeof(where), "[%zu]", u->index);
     return pos_err(e, ERR_INPUT, r->file, x->pos,
-                   "deploymentSpec.executors.%.80s.container.%s%s: %s %s \"%.80s\" is not known "
+                   "deploymentSpec.executors.%.80s.container.%s%s: %s %s \"%.*s\" is not known "
                    "to component %.80s",
                    x->label.ptr, u->list, where, direction, u->artifact ? "artifact" : "parameter",
-                   u->name.ptr, c->name.ptr);
+                   (int)(u->name.len < 80 ? u->name.len : 80), u->name.ptr, c->name.ptr);
 }
 
 static bool is_output(enum placeholder_kind k)
