@@ -31,6 +31,9 @@ int db_type_check(struct db *d, struct str type, struct err *e);
 /* db_type_matches - is `type` ("Dataset" or "system.Dataset") what `full` is called? */
 bool db_type_matches(struct str full, struct str type);
 
+/* "sha256:..." or null */
+void db_jw_digest(struct jw *w, const char *hex);
+
 /* db_moment - "2026-03-03" (the last millisecond of that day) or RFC 3339 in UTC */
 bool db_moment(struct str s, int64_t *unix_ms);
 
