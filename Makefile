@@ -103,7 +103,7 @@ $(foreach f,$(LIB_FLAVOURS),$(eval $(call lib_flavour,$(f),$(filter $(MUSL_GCC),
 $(MUSL_GCC): $(musl_STAMP)
 
 %.a:
-	$(call say,AR,$@) rm -f $@ && ar rcs $@ $(filter %.o,$^)
+	$(call say,AR,$@) rm -f $@.tmp && ar rcs $@.tmp $(filter %.o,$^) && mv $@.tmp $@
 SHIP_LIBS := $(LIBS:%=$(B)/lib-ship/%.a)
 TEST_LIBS := $(LIBS:%=$(B)/lib-test/%.a)
 FUZZ_LIBS := $(LIBS:%=$(B)/lib-fuzz/%.a)
@@ -135,7 +135,7 @@ $(B)/gen/shim.tar: $(SHIM)
 $(B)/gen/schema.sql: $(sort $(wildcard src/lineage/schema/*.sql)) src/lineage/
 	$(call say,CAT,$@) cat /dev/null $(filter %.sql,$^) >$@
 $(B)/init-stub: $(INIT) $(MUSL_GCC) | $(HEADERS)
-	$(call say,LD,$@) $(if $(INIT),$(init_CC) $(LDFLAGS_MUSL) -s -o $@ $(INIT),: >$@)
+	$(call say,LD,$@) $(if $(INIT),$(init_CC) -MF $@.d -MT $@ $(LDFLAGS_MUSL) -s -o $@ $(INIT),: >$@)
 
 # ---- objects -------------------------------------------------------------------------------
 define flavour
@@ -217,7 +217,8 @@ deps:
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] vendor/*.[ch])
 lint: $(HEADERS) $(B)/gen/version.h
 	clang-format --dry-run -Werror $(C_FILES)
-	clang-tidy --quiet $(filter %.c,$(SRC)) $(INIT) -- $(filter-out -MMD -MP,$(CFLAGS_ALL))
+	printf '%s\n' $(filter %.c,$(SRC)) $(INIT) | xargs -P$(shell nproc) -I{} \
+	    clang-tidy --quiet --warnings-as-errors='*' {} -- $(filter-out -MMD -MP -W%,$(CFLAGS_ALL))
 format:
 	clang-format -i $(C_FILES)
 clean:
