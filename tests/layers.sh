@@ -18,11 +18,11 @@ vendor:
 spec:    base
 plan:    spec base
 store:   base
-lineage: store base
+lineage: store assets base
 image:   store base
 box:     assets base
 run:     plan spec image box store lineage assets base
-serve:   lineage store base
+serve:   lineage store assets base
 cli:     serve run plan spec image box store lineage assets base
 '
 

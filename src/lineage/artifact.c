@@ -20,7 +20,7 @@
 static int type_select(struct db *d, struct str name, int64_t *id, struct err *e)
 {
     static const char sql[] = "SELECT id FROM type WHERE name = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -31,7 +31,7 @@ static int type_select(struct db *d, struct str name, int64_t *id, struct err *e
 int db_intern_type(struct db *d, struct str name, int64_t *id, struct err *e)
 {
     static const char sql[] = "INSERT INTO type (name) VALUES (?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (type_select(d, name, id, e) < 0)
         return -1;
@@ -58,7 +58,7 @@ static int prop_put(struct props *p, json *v, struct err *e)
     static const char sql[] =
         "INSERT OR IGNORE INTO property (key, value, artifact) VALUES (?, ?, ?)";
     struct str text = json_as_str(v);
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (p->n >= PROPERTIES_MAX || p->key.len > PROPERTY_KEY_MAX ||
         text.len > PROPERTY_TEXT_MAX)
@@ -138,7 +138,7 @@ int db_artifact_insert(struct db *d, const struct db_artifact_new *n, int64_t *i
         "INSERT INTO artifact (type, name, kind, digest, size, files, task, imported,"
         " created_ms, uri, source, metadata)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     int64_t type, made;
 
@@ -173,7 +173,7 @@ static int import_mark(struct db *d, int64_t artifact, struct err *e)
 {
     static const char sql[] =
         "UPDATE artifact SET imported = 1 WHERE id = ? AND imported = 0";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -196,7 +196,7 @@ static int intern_select(struct db *d, const struct db_artifact_new *n, int64_t 
         " AND a.digest IS NULL"
         " AND a.state = 'LIVE' AND (a.task IS NULL OR t.kind = 'importer')"
         " ORDER BY a.id LIMIT 1";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, n->digest_hex.len ? by_digest : by_uri, e) < 0)
         return -1;
@@ -228,7 +228,7 @@ int db_artifact_intern(struct db *d, const struct db_artifact_new *n, int64_t *i
 static int tag_of(struct db *d, int64_t artifact, struct err *e)
 {
     static const char sql[] = "SELECT name FROM ref WHERE artifact = ? LIMIT 1";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -246,7 +246,7 @@ int db_artifact_remove(struct db *d, int64_t artifact, struct err *e)
 {
     static const char sql[] =
         "UPDATE artifact SET state = 'REMOVED' WHERE id = ? AND state = 'LIVE'";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (tag_of(d, artifact, e) < 0)
@@ -283,7 +283,7 @@ int db_param_put(struct db *d, int64_t task, enum db_io io, struct str name,
 {
     static const char sql[] = "INSERT OR REPLACE INTO param (task, io, name, value, "
                               "num) VALUES (?, ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     double num;
 
     must(d->in_txn);
@@ -302,7 +302,7 @@ int db_event_put(struct db *d, int64_t task, enum db_io io, struct str name,
 {
     static const char sql[] = "INSERT OR REPLACE INTO event (task, io, name, idx, "
                               "artifact) VALUES (?, ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)

@@ -17,7 +17,7 @@ int db_cache_put(struct db *d, struct str key_hex, int64_t task, int64_t now_uni
         "INSERT OR REPLACE INTO cache (key, pipeline, task, created_ms)"
         " SELECT ?1, r.pipeline, t.id, ?3"
         " FROM task t CROSS JOIN run r ON r.id = t.run WHERE t.id = ?2";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
@@ -38,7 +38,7 @@ static int entry_find(struct arena *a, struct db *d, struct str key_hex,
         "t.run"
         " WHERE c.key = ? AND c.pipeline = (SELECT id FROM pipeline WHERE name = ?)"
         " AND c.created_ms >= ? AND t.state = 'SUCCEEDED'";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -84,7 +84,7 @@ static int reuse_mark(struct db *d, int64_t task, int64_t from, int64_t started_
         "UPDATE task SET state = 'SUCCEEDED', cached = 1, cached_from = ?,"
         " started_ms = coalesce(started_ms, ?), finished_ms = ?"
         " WHERE id = ? AND state IN ('PENDING', 'RUNNING')";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -103,7 +103,7 @@ static int reuse_events(struct db *d, int64_t task, int64_t from, struct err *e)
     static const char sql[] =
         "INSERT OR REPLACE INTO event (task, io, name, idx, artifact)"
         " SELECT ?1, io, name, idx, artifact FROM event WHERE task = ?2 AND io = 2";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -117,7 +117,7 @@ static int reuse_params(struct db *d, int64_t task, int64_t from, struct err *e)
     static const char sql[] =
         "INSERT OR REPLACE INTO param (task, io, name, value, num)"
         " SELECT ?1, io, name, value, num FROM param WHERE task = ?2 AND io = 2";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -148,7 +148,7 @@ int db_cache_forget(struct db *d, struct str key_hex, struct str pipeline,
     static const char sql[] =
         "DELETE FROM cache WHERE key = ?"
         " AND pipeline = (SELECT id FROM pipeline WHERE name = ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)

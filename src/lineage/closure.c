@@ -77,7 +77,7 @@ static int node_tags(struct walk *w, struct lineage_node *n)
     static const char sql[] =
         "SELECT group_concat(name, ', ') FROM"
         " (SELECT name FROM ref WHERE artifact = ? ORDER BY name)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, w->d, sql, w->e) < 0)
         return -1;
@@ -96,7 +96,7 @@ static int artifact_load(struct walk *w, struct lineage_node *n)
         " LEFT JOIN task t ON t.id = a.task LEFT JOIN run r ON r.id = t.run"
         " LEFT JOIN pipeline p ON p.id = r.pipeline WHERE a.id = ?";
     struct db_artifact *x = arena_alloc(w->a, sizeof(*x));
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, w->d, sql, w->e) < 0)
@@ -124,7 +124,7 @@ static int task_load(struct walk *w, struct lineage_node *n)
         " LEFT JOIN run r ON r.id = t.run LEFT JOIN pipeline p ON p.id = r.pipeline"
         " WHERE t.id = ?";
     struct db_task *t = arena_alloc(w->a, sizeof(*t));
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, w->d, sql, w->e) < 0)
@@ -232,7 +232,7 @@ static int producer_of(struct walk *w, const struct db_artifact *x, struct step 
 {
     static const char sql[] = "SELECT task, name, idx FROM event"
                               " WHERE artifact = ? AND io = 2 AND task = ? LIMIT 1";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     *n = 0;
     if (!x->task)
@@ -256,7 +256,7 @@ static int readers_of(struct walk *w, int64_t artifact, struct step **out, size_
         "SELECT e.task, e.name, e.idx FROM event e CROSS JOIN task t ON t.id = e.task"
         " WHERE e.artifact = ? AND e.io = 1 AND t.kind IN ('container', 'importer')"
         " ORDER BY e.task, e.name, e.idx";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, w->d, sql, w->e) < 0)
         return -1;
@@ -269,7 +269,7 @@ static int io_of(struct walk *w, int64_t task, enum db_io io, struct step **out,
 {
     static const char sql[] = "SELECT artifact, name, idx FROM event"
                               " WHERE task = ? AND io = ? ORDER BY name, idx";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, w->d, sql, w->e) < 0)
         return -1;
@@ -430,7 +430,7 @@ int db_lineage_ids_in(struct arena *a, struct db *d, int64_t start,
         " UNION SELECT 0, e.artifact FROM w CROSS JOIN event e"
         " WHERE w.k = 1 AND e.task = w.id AND e.io = 2)"
         " SELECT id FROM w WHERE k = 0 ORDER BY id";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t *found = NULL;
     size_t count = 0;
     int more;

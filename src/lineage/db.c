@@ -100,7 +100,7 @@ int db_schema_version(void)
 
 static int pragma_i64(struct db *d, const char *sql, int64_t *out, struct err *e)
 {
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open_text(&q, d, sql, e) < 0)
         return -1;
@@ -331,7 +331,7 @@ static int open_read(struct db *d, struct err *e)
 static int journal_set(struct db *d, bool network, struct err *e)
 {
     const char *want = network ? "delete" : "wal";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int rc, more;
 
     if (q_open_text(&q, d, "PRAGMA journal_mode", e) < 0)
@@ -442,7 +442,7 @@ static int sync_set(struct db *d, enum db_sync sync, struct err *e)
 /* BEGIN and friends are kept too, so they go through q_open like everything else */
 static int say(struct db *d, const char *sql, struct err *e)
 {
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -531,7 +531,7 @@ void db_read_end(struct db *d)
 int db_uuid(struct db *d, char out[37], struct err *e)
 {
     static const char sql[] = "SELECT value FROM meta WHERE key = 'uuid'";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct str s;
     int more;
 
@@ -556,7 +556,7 @@ void db_checkpoint(struct db *d)
 
 int db_check(struct db *d, bool full, struct err *e)
 {
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct str s;
     int more;
 

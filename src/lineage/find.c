@@ -70,7 +70,7 @@ static int suggest(struct q *q, struct str want, struct buf *out, struct err *e)
 static int run_latest(struct db *d, int64_t *run, struct err *e)
 {
     static const char sql[] = "SELECT max(id) FROM run";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -85,7 +85,7 @@ static int pipeline_suggest(struct db *d, struct str name, struct err *e)
 {
     static const char sql[] = "SELECT name FROM pipeline ORDER BY id DESC LIMIT ?";
     AUTO_BUF struct buf hint = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -100,7 +100,7 @@ static int run_latest_of(struct db *d, struct str pipeline, int64_t *run, struct
 {
     static const char sql[] = "SELECT max(id) FROM run WHERE pipeline ="
                               " (SELECT id FROM pipeline WHERE name = ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -113,7 +113,7 @@ static int run_latest_of(struct db *d, struct str pipeline, int64_t *run, struct
 static int run_named(struct db *d, struct str name, int64_t *run, struct err *e)
 {
     static const char sql[] = "SELECT max(id) FROM run WHERE name = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -139,7 +139,7 @@ static int run_prefixed(struct db *d, struct str prefix, int64_t *run, struct er
         "SELECT id, uuid, name FROM run WHERE uuid >= ?1 AND uuid < ?1 || 'g'"
         " ORDER BY uuid LIMIT 6";
     AUTO_BUF struct buf found = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t first = 0;
     int more, n = 0;
 
@@ -171,7 +171,7 @@ static int run_suggest(struct db *d, struct str what, struct err *e)
 {
     static const char sql[] = "SELECT name FROM run ORDER BY id DESC LIMIT ?";
     AUTO_BUF struct buf hint = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -211,7 +211,7 @@ static int task_by_path(struct db *d, int64_t run, struct str path, int64_t *tas
                         struct err *e)
 {
     static const char sql[] = "SELECT id FROM task WHERE run = ? AND path = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -226,7 +226,7 @@ static int task_by_name(struct db *d, int64_t run, struct str name, int64_t *tas
     static const char sql[] = "SELECT id, path FROM task WHERE run = ? AND name = ?"
                               " ORDER BY id LIMIT 6";
     AUTO_BUF struct buf found = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t first = 0;
     int more, n = 0;
 
@@ -256,7 +256,7 @@ static int task_suggest(struct db *d, int64_t run, struct str what, struct err *
 {
     static const char sql[] = "SELECT path FROM task WHERE run = ? ORDER BY id LIMIT ?";
     AUTO_BUF struct buf hint = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -305,7 +305,7 @@ int db_task_find(struct db *d, struct str what, int64_t *run, int64_t *task,
 static int artifact_exists(struct db *d, int64_t id, struct err *e)
 {
     static const char sql[] = "SELECT id FROM artifact WHERE id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t found;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -344,7 +344,7 @@ static int artifact_by_digest(struct db *d, struct str what, int64_t *artifact,
     struct str hex = cut(what, 7, what.len);
     uint8_t low[32], high[32];
     AUTO_BUF struct buf found = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     char digest[DIGEST_HEX], last[DIGEST_HEX] = "";
     int64_t first = 0;
     int more, n = 0;
@@ -389,7 +389,7 @@ static int output_select(struct db *d, int64_t task, struct str name, int64_t id
     static const char sql[] =
         "SELECT max(iif(idx = ?3, artifact, 0)), count(*) FROM event"
         " WHERE task = ?1 AND io = 2 AND name = ?2";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -408,7 +408,7 @@ static int output_missing(struct db *d, int64_t task, struct str what, struct er
     static const char sql[] =
         "SELECT DISTINCT name FROM event WHERE task = ? AND io = 2 ORDER BY name";
     AUTO_BUF struct buf names = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -516,7 +516,7 @@ static int tag_suggest(struct db *d, struct str what, struct err *e)
 {
     static const char sql[] = "SELECT name FROM ref LIMIT ?";
     AUTO_BUF struct buf hint = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;

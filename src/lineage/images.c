@@ -20,7 +20,7 @@ int db_image_put(struct db *d, const struct db_image *i, struct err *e)
         "UPDATE image SET manifest = coalesce(?, manifest), os = ?, arch = ?,"
         " created_ms = ?, size = ?, layers = ?, loaded_ms = ?, removed_ms = NULL WHERE "
         "id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t id;
 
     must(d->in_txn);
@@ -48,7 +48,7 @@ static int name_select(struct db *d, struct str name, int64_t *id, char hex[DIGE
 {
     static const char sql[] = "SELECT i.id, i.config FROM image_name n"
                               " CROSS JOIN image i ON i.id = n.image WHERE n.name = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     *id = 0;
@@ -68,7 +68,7 @@ static int here_select(struct db *d, struct str config_hex, int64_t *id, struct 
 {
     static const char sql[] = "SELECT id FROM image WHERE config = ?"
                               " AND loaded_ms IS NOT NULL AND removed_ms IS NULL";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -85,7 +85,7 @@ static int name_put(struct db *d, struct str name, int64_t image, int64_t now_un
 {
     static const char sql[] =
         "INSERT OR REPLACE INTO image_name (name, image, set_ms) VALUES (?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -98,7 +98,7 @@ static int name_put(struct db *d, struct str name, int64_t image, int64_t now_un
 static int name_delete(struct db *d, struct str name, struct err *e)
 {
     static const char sql[] = "DELETE FROM image_name WHERE name = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -112,7 +112,7 @@ static int name_log(struct db *d, struct str name, int64_t old, int64_t new,
     static const char sql[] =
         "INSERT INTO image_name_log (name, old, new, set_ms, set_by)"
         " VALUES (?, ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -166,7 +166,7 @@ static int names_read(struct arena *a, struct db *d, int64_t image, struct str *
     static const char of_one[] =
         "SELECT name FROM image_name WHERE image = ? ORDER BY name";
     static const char all[] = "SELECT name FROM image_name ORDER BY name";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct str *names = NULL;
     size_t count = 0;
     int more;
@@ -189,7 +189,7 @@ static int names_read(struct arena *a, struct db *d, int64_t image, struct str *
 static int remove_mark(struct db *d, int64_t id, int64_t now_unix_ms, struct err *e)
 {
     static const char sql[] = "UPDATE image SET removed_ms = ? WHERE id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -243,7 +243,7 @@ static int image_get(struct arena *a, struct db *d, int64_t id, struct db_image 
                      struct err *e)
 {
     static const char sql[] = "SELECT " IMAGE_COLUMNS " FROM image WHERE id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_image i = {0};
 
     if (q_open(&q, d, sql, e) < 0)
@@ -267,7 +267,7 @@ static int prefix_select(struct db *d, struct str what, struct str hex, int64_t 
         " ORDER BY config LIMIT 5";
     uint8_t low[32], high[32];
     AUTO_BUF struct buf found = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     char config[DIGEST_HEX];
     int64_t first = 0;
     int more, n = 0;
@@ -299,7 +299,7 @@ static int manifest_select(struct db *d, struct str hex, int64_t *id, struct err
 {
     static const char sql[] = "SELECT id FROM image WHERE manifest = ? AND " IMAGE_HERE
                               " ORDER BY loaded_ms DESC LIMIT 1";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     *id = 0;
     if (!is_hex64_str(hex))
@@ -354,7 +354,7 @@ int db_images_in(struct arena *a, struct db *d, struct db_image **out, size_t *n
 {
     static const char sql[] = "SELECT " IMAGE_COLUMNS " FROM image WHERE " IMAGE_HERE
                               " ORDER BY loaded_ms DESC, id DESC";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_image *images = NULL;
     size_t count = 0;
     int more;
@@ -384,7 +384,7 @@ int db_image_log_in(struct arena *a, struct db *d, struct str name,
         "SELECT l.name, l.set_by, o.config, w.config, l.set_ms FROM image_name_log l"
         " LEFT JOIN image o ON o.id = l.old LEFT JOIN image w ON w.id = l.new"
         " WHERE ?1 = '' OR l.name = ?1 ORDER BY l.id";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_image_move *moves = NULL;
     size_t count = 0;
     int more;

@@ -36,7 +36,7 @@ static bool known_type(struct str type)
 static int type_seen(struct db *d, struct str type, int64_t *id, struct err *e)
 {
     static const char sql[] = TYPE_TERM " LIMIT 1";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -49,7 +49,7 @@ int db_type_check(struct db *d, struct str type, struct err *e)
 {
     static const char sql[] = "SELECT name FROM type ORDER BY name LIMIT 20";
     AUTO_BUF struct buf all = {0};
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t id;
     int more;
 

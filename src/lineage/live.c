@@ -34,7 +34,7 @@ static int runs_open(struct arena *a, struct db *d, int64_t **ids, size_t *n,
 {
     static const char sql[] =
         "SELECT id FROM run WHERE state IN ('PENDING', 'RUNNING', 'INTERRUPTED')";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -45,7 +45,7 @@ static int runs_since(struct arena *a, struct db *d, int64_t since, int64_t **id
                       size_t *n, struct err *e)
 {
     static const char sql[] = "SELECT id FROM run WHERE created_ms >= ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -60,7 +60,7 @@ static int runs_last(struct arena *a, struct db *d, int64_t last, int64_t **ids,
         "SELECT r.id FROM pipeline p CROSS JOIN run r"
         " WHERE r.pipeline = p.id AND r.id IN (SELECT k.id FROM run k"
         " WHERE k.pipeline = p.id ORDER BY k.id DESC LIMIT ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -129,7 +129,7 @@ static int add_run(struct db_live *l, struct db *d, int64_t run, struct err *e)
         "SELECT a.digest, a.kind FROM task t CROSS JOIN event e ON e.task = t.id"
         " CROSS JOIN artifact a ON a.id = e.artifact"
         " WHERE t.run = ? AND a.state = 'LIVE' AND a.digest IS NOT NULL";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -147,7 +147,7 @@ static int add_tagged(struct db_live *l, struct db *d, struct err *e)
         " WHERE w.k = 1 AND e.task = w.id AND e.io = 1)"
         " SELECT a.digest, a.kind FROM w CROSS JOIN artifact a"
         " WHERE w.k = 0 AND a.id = w.id AND a.state = 'LIVE' AND a.digest IS NOT NULL";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -159,7 +159,7 @@ static int add_imported(struct db_live *l, struct db *d, struct err *e)
     static const char sql[] =
         "SELECT digest, kind FROM artifact"
         " WHERE imported = 1 AND state = 'LIVE' AND digest IS NOT NULL";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -198,7 +198,7 @@ static int add_images(struct db_live *l, struct db *d, struct err *e)
 {
     static const char sql[] = "SELECT config, manifest, layers FROM image"
                               " WHERE loaded_ms IS NOT NULL AND removed_ms IS NULL";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -298,7 +298,7 @@ static int deleted_mark(struct db *d, const uint8_t *digest, int64_t *n, struct 
 {
     static const char sql[] =
         "UPDATE artifact SET state = 'DELETED' WHERE digest = ? AND state <> 'DELETED'";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -332,7 +332,7 @@ int db_attempt_dirs_in(struct arena *a, struct db *d, const struct db_keep *keep
         " FROM attempt m CROSS JOIN task t ON t.id = m.task"
         " WHERE m.dir IS NOT NULL AND m.state <> 'RUNNING' AND m.finished_ms < ?"
         " ORDER BY m.task, m.number";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_attempt_dir *dirs = NULL;
     int64_t *runs;
     size_t n_runs, count = 0;
@@ -365,7 +365,7 @@ int db_attempt_dir_gone(struct db *d, int64_t task, int64_t number, struct err *
 {
     static const char sql[] =
         "UPDATE attempt SET dir = NULL WHERE task = ? AND number = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)

@@ -22,7 +22,7 @@
 static int image_select(struct db *d, struct str config_hex, int64_t *id, struct err *e)
 {
     static const char sql[] = "SELECT id FROM image WHERE config = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -33,7 +33,7 @@ static int image_select(struct db *d, struct str config_hex, int64_t *id, struct
 int db_intern_image(struct db *d, struct str config_hex, int64_t *id, struct err *e)
 {
     static const char sql[] = "INSERT INTO image (config) VALUES (?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     *id = 0;
     if (!config_hex.len)
@@ -51,7 +51,7 @@ int db_intern_image(struct db *d, struct str config_hex, int64_t *id, struct err
 static int pipeline_select(struct db *d, struct str name, int64_t *id, struct err *e)
 {
     static const char sql[] = "SELECT id FROM pipeline WHERE name = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -63,7 +63,7 @@ int db_intern_pipeline(struct db *d, struct str name, int64_t now_unix_ms, int64
                        struct err *e)
 {
     static const char sql[] = "INSERT INTO pipeline (name, created_ms) VALUES (?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (pipeline_select(d, name, id, e) < 0)
         return -1;
@@ -79,7 +79,7 @@ int db_intern_pipeline(struct db *d, struct str name, int64_t now_unix_ms, int64
 static int doc_select(struct db *d, struct str hex, int64_t *id, struct err *e)
 {
     static const char sql[] = "SELECT id FROM doc WHERE digest = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -91,7 +91,7 @@ int db_intern_doc(struct db *d, struct str hex, struct str text, int64_t *id,
                   struct err *e)
 {
     static const char sql[] = "INSERT INTO doc (digest, text) VALUES (?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     *id = 0;
     if (!hex.len)
@@ -118,7 +118,7 @@ int db_run_create(struct db *d, const struct db_run_new *r, int64_t *id, struct 
         " parent, spec, spec_file, git_commit, user, login_uid, host, version, argv,"
         " parameters, options)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t pipeline, spec;
 
     must(d->in_txn);
@@ -160,7 +160,7 @@ int db_run_set_state(struct db *d, int64_t run, unsigned from_mask, enum db_stat
                               " outputs = iif(?1 = 'RUNNING', NULL, outputs),"
                               " all_cached = iif(?1 = 'RUNNING', 0, all_cached)"
                               " WHERE id = ?2 AND instr(?3, state) > 0";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     char from[96];
 
     must(d->in_txn);
@@ -184,7 +184,7 @@ int db_run_finish(struct db *d, int64_t run, const struct db_run_end *end, bool 
         " all_cached = ?5"
         " WHERE id = ?6 AND state IN ('PENDING', 'RUNNING', 'INTERRUPTED')"
         " AND state <> ?1";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
@@ -206,7 +206,7 @@ int db_run_set_options(struct db *d, int64_t run, struct str options_json,
 {
     static const char sql[] =
         "UPDATE run SET options = ?, deadline_ms = ? WHERE id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
@@ -226,7 +226,7 @@ int db_task_insert(struct db *d, const struct db_task_new *t, int64_t *id,
     static const char sql[] =
         "INSERT INTO task (run, parent, path, name, kind, state, uuid)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
@@ -246,7 +246,7 @@ int db_task_insert(struct db *d, const struct db_task_new *t, int64_t *id,
 static int ingredients_put(struct db *d, int64_t task, struct str text, struct err *e)
 {
     static const char sql[] = "INSERT OR REPLACE INTO ingredients VALUES (?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -262,7 +262,7 @@ int db_task_start(struct db *d, int64_t task, const struct db_task_start *s, boo
         "UPDATE task SET state = 'RUNNING', started_ms = coalesce(started_ms, ?), "
         "cache_key = ?,"
         " image = ?, uuid = coalesce(?, uuid) WHERE id = ? AND state = 'PENDING'";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t image;
     bool moved;
 
@@ -294,7 +294,7 @@ int db_task_finish(struct db *d, int64_t task, const struct db_task_end *end, bo
         "= ?,"
         " peak_memory = ?, cpu_usec = ?, host_failures = host_failures + ?"
         " WHERE id = ? AND state IN ('PENDING', 'RUNNING')";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
@@ -320,7 +320,7 @@ int db_task_retry(struct db *d, int64_t task, bool host_failure, bool *won,
     static const char sql[] =
         "UPDATE task SET state = 'PENDING', host_failures = host_failures + ?"
         " WHERE id = ? AND state = 'RUNNING'";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
@@ -336,7 +336,7 @@ int db_task_retry(struct db *d, int64_t task, bool host_failure, bool *won,
 static int events_drop(struct db *d, int64_t task, struct err *e)
 {
     static const char sql[] = "DELETE FROM event WHERE task = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -347,7 +347,7 @@ static int events_drop(struct db *d, int64_t task, struct err *e)
 static int params_drop(struct db *d, int64_t task, struct err *e)
 {
     static const char sql[] = "DELETE FROM param WHERE task = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -363,7 +363,7 @@ int db_task_reset(struct db *d, int64_t task, bool *won, struct err *e)
         "= NULL,"
         " cached = 0, cached_from = NULL, cache_key = NULL"
         " WHERE id = ? AND state IN ('FAILED', 'SKIPPED', 'CANCELED', 'RUNNING')";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     bool moved;
 
     must(d->in_txn);
@@ -387,7 +387,7 @@ static int attempts_count(struct db *d, int64_t task, int64_t number, struct err
 {
     static const char sql[] =
         "UPDATE task SET attempts = max(attempts, ?) WHERE id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -401,7 +401,7 @@ int db_attempt_start(struct db *d, const struct db_attempt_new *a, struct err *e
     static const char sql[] =
         "INSERT INTO attempt (task, number, state, image, started_ms, host, dir)"
         " VALUES (?, ?, 'RUNNING', ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t image;
 
     must(d->in_txn);
@@ -429,7 +429,7 @@ int db_attempt_finish(struct db *d, int64_t task, int64_t number,
         "error = ?,"
         " peak_memory = ?, cpu_usec = ?, enforced = ?, oom = ?, timed_out = ?,"
         " host_failure = ? WHERE task = ? AND number = ? AND state = 'RUNNING'";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t enforced = 0;
 
     must(d->in_txn);
@@ -465,7 +465,7 @@ int db_external_put(struct db *d, const struct db_external *x, struct err *e)
     static const char sql[] =
         "INSERT INTO external (run, task, path, target, read_only, what)"
         " VALUES (?, ?, ?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)

@@ -292,7 +292,7 @@ static int consumers_json(struct db *d, int64_t artifact, struct jw *w, struct e
         " CROSS JOIN task t ON t.id = e.task CROSS JOIN run r ON r.id = t.run"
         " WHERE e.artifact = ? AND e.io = 1 AND t.kind IN ('container', 'importer')"
         " ORDER BY e.task, e.name, e.idx";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -309,7 +309,7 @@ static int reused_json(struct db *d, const struct db_artifact *x, struct jw *w,
         " CROSS JOIN task t ON t.id = e.task CROSS JOIN run r ON r.id = t.run"
         " WHERE e.artifact = ?1 AND e.io = 2 AND e.task <> ?2"
         " AND t.kind IN ('container', 'importer') ORDER BY e.task, e.name, e.idx";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;

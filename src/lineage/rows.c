@@ -85,7 +85,7 @@ int db_run_get_in(struct arena *a, struct db *d, int64_t run, struct db_run *out
                   struct err *e)
 {
     static const char sql[] = "SELECT " RUN_COLUMNS RUN_TABLES " WHERE r.id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -103,7 +103,7 @@ int db_run_get_in(struct arena *a, struct db *d, int64_t run, struct db_run *out
 int db_run_by_uuid(struct db *d, struct str uuid, int64_t *run, struct err *e)
 {
     static const char sql[] = "SELECT id FROM run WHERE uuid = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int64_t id;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -121,7 +121,7 @@ int db_run_spec(struct db *d, int64_t run, struct buf *text, struct err *e)
 {
     static const char sql[] =
         "SELECT s.text FROM run r CROSS JOIN doc s ON s.id = r.spec WHERE r.id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -158,7 +158,7 @@ int db_runs_in(struct arena *a, struct db *d, const struct db_run_filter *f,
     const unsigned open_mask =
         DB_IS(DB_PENDING) | DB_IS(DB_RUNNING) | DB_IS(DB_INTERRUPTED);
     bool few = f->states && !(f->states & ~open_mask);
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_run *runs = NULL;
     size_t count = 0;
     char states[96];
@@ -189,7 +189,7 @@ int db_run_counts(struct db *d, int64_t run, struct db_run_counts *out, struct e
     static const char sql[] =
         "SELECT state, count(*), sum(cached) FROM task"
         " WHERE run = ? AND kind IN ('container', 'importer') GROUP BY state";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_run_counts c = {0};
     int more;
 
@@ -241,7 +241,7 @@ int db_tasks_in(struct arena *a, struct db *d, int64_t run, struct db_task **out
 {
     static const char sql[] =
         "SELECT " TASK_COLUMNS TASK_TABLES " WHERE t.run = ? ORDER BY t.id";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_task *tasks = NULL;
     size_t count = 0;
     int more;
@@ -264,7 +264,7 @@ int db_task_get_in(struct arena *a, struct db *d, int64_t task, struct db_task *
                    struct err *e)
 {
     static const char sql[] = "SELECT " TASK_COLUMNS TASK_TABLES " WHERE t.id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -282,7 +282,7 @@ int db_task_get_in(struct arena *a, struct db *d, int64_t task, struct db_task *
 int db_task_cache_text(struct db *d, int64_t task, struct buf *text, struct err *e)
 {
     static const char sql[] = "SELECT text FROM ingredients WHERE task = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -348,7 +348,7 @@ int db_attempts_in(struct arena *a, struct db *d, int64_t task, struct db_attemp
 {
     static const char sql[] = "SELECT " ATTEMPT_COLUMNS " FROM attempt m" ATTEMPT_JOINS
                               " WHERE m.task = ? ORDER BY m.number";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -364,7 +364,7 @@ int db_attempts_open_in(struct arena *a, struct db *d, int64_t run,
         " FROM attempt m CROSS JOIN task t ON t.id = m.task" ATTEMPT_JOINS
         " WHERE m.state = 'RUNNING' AND (?1 = 0 OR t.run = ?1) ORDER BY m.task, "
         "m.number";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -377,7 +377,7 @@ int db_externals_in(struct arena *a, struct db *d, int64_t run,
 {
     static const char sql[] = "SELECT task, path, target, what, read_only FROM "
                               "external WHERE run = ? ORDER BY id";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     struct db_external_row *rows = NULL;
     size_t count = 0;
     int more;
@@ -429,7 +429,7 @@ int db_artifact_get_in(struct arena *a, struct db *d, int64_t artifact,
     static const char sql[] =
         "SELECT " ARTIFACT_COLUMNS " FROM artifact a CROSS JOIN type y ON y.id = a.type"
         " WHERE a.id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -449,7 +449,7 @@ static int params_read(struct arena *a, struct db *d, int64_t task, enum db_io i
 {
     static const char sql[] =
         "SELECT name, value FROM param WHERE task = ? AND io = ? ORDER BY name";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -473,7 +473,7 @@ static int io_artifacts_read(struct arena *a, struct db *d, int64_t task, enum d
                               " FROM event e CROSS JOIN artifact a ON a.id = e.artifact"
                               " CROSS JOIN type y ON y.id = a.type"
                               " WHERE e.task = ? AND e.io = ? ORDER BY e.name, e.idx";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)

@@ -6,7 +6,7 @@
  * connection and found again by its address. Values are bound one after the other,
  * columns read one after the other, so the order of the calls is the order in the text:
  *
- *     AUTO_Q struct q q;
+ *     AUTO_Q struct q q = {0};
  *     if (q_open(&q, d, sql, e) < 0)
  *         return -1;
  *     q_i64(&q, run);

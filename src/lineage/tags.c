@@ -49,7 +49,7 @@ int db_tag_name_ok(struct str name, struct err *e)
 static int ref_select(struct db *d, struct str name, int64_t *artifact, struct err *e)
 {
     static const char sql[] = "SELECT artifact FROM ref WHERE name = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -62,7 +62,7 @@ static int ref_put(struct db *d, struct str name, int64_t artifact, struct str u
 {
     static const char sql[] = "INSERT OR REPLACE INTO ref (name, artifact, set_ms, "
                               "set_by) VALUES (?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -76,7 +76,7 @@ static int ref_put(struct db *d, struct str name, int64_t artifact, struct str u
 static int ref_delete(struct db *d, struct str name, struct err *e)
 {
     static const char sql[] = "DELETE FROM ref WHERE name = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -89,7 +89,7 @@ static int log_put(struct db *d, struct str name, int64_t artifact, struct str u
 {
     static const char sql[] =
         "INSERT INTO ref_log (name, artifact, set_ms, set_by) VALUES (?, ?, ?, ?)";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -103,7 +103,7 @@ static int log_put(struct db *d, struct str name, int64_t artifact, struct str u
 static int taggable(struct db *d, int64_t artifact, struct err *e)
 {
     static const char sql[] = "SELECT state FROM artifact WHERE id = ?";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
     int more;
 
     if (q_open(&q, d, sql, e) < 0)
@@ -162,7 +162,7 @@ static int log_select(struct db *d, struct str name, int64_t at_unix_ms,
 {
     static const char sql[] = "SELECT artifact FROM ref_log WHERE name = ? AND set_ms "
                               "<= ? ORDER BY id DESC LIMIT 1";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -216,7 +216,7 @@ int db_tags_in(struct arena *a, struct db *d, struct db_tag **out, size_t *n,
 {
     static const char sql[] =
         "SELECT name, artifact, set_ms, set_by FROM ref ORDER BY name";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
@@ -230,7 +230,7 @@ int db_tag_log_in(struct arena *a, struct db *d, struct str name, struct db_tag 
         "SELECT name, artifact, set_ms, set_by FROM ref_log ORDER BY id";
     static const char one[] = "SELECT name, artifact, set_ms, set_by FROM ref_log"
                               " WHERE name = ? ORDER BY id";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, name.len ? one : all, e) < 0)
         return -1;
@@ -244,7 +244,7 @@ int db_tags_of_in(struct arena *a, struct db *d, int64_t artifact, struct db_tag
 {
     static const char sql[] = "SELECT name, artifact, set_ms, set_by FROM ref"
                               " WHERE artifact = ? ORDER BY name";
-    AUTO_Q struct q q;
+    AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
