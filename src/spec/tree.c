@@ -226,7 +226,7 @@ int tree_build_alias(struct tree_build *t, struct node *n, struct pos at, struct
     return 0;
 }
 
-static struct pos pos_of_offset(struct str text, size_t offset)
+struct pos tree_pos(struct str text, size_t offset)
 {
     struct pos at = {1, 1};
 
@@ -266,7 +266,7 @@ int tree_read_in(struct arena *a, struct str file, struct str text, struct tree 
         return pos_err(e, ERR_LIMIT, file, (struct pos){0}, "larger than %llu MiB",
                        LIMIT_SPEC_BYTES / MIB);
     if (!utf8_check(text, &bad_at))
-        return pos_err(e, ERR_INPUT, file, pos_of_offset(text, bad_at),
+        return pos_err(e, ERR_INPUT, file, tree_pos(text, bad_at),
                        "byte 0x%02x is not UTF-8: this is no YAML or JSON text",
                        (unsigned)(unsigned char)text.ptr[bad_at]);
     if (str_starts(text, "\xEF\xBB\xBF")) {

@@ -111,6 +111,9 @@ int tree_build_close(struct tree_build *t, struct err *e);
 /* put a finished node in again */
 int tree_build_alias(struct tree_build *t, struct node *n, struct pos at, struct err *e);
 
+/* line and column of a byte offset */
+struct pos tree_pos(struct str text, size_t offset);
+
 int yaml_read(struct tree_build *t, struct str text, struct err *e);
 int jsontext_read(struct tree_build *t, struct str text, struct err *e);
 

@@ -13,6 +13,7 @@
 
 struct yaml {
     struct tree_build *t;
+    struct str text;
     yaml_parser_t parser;
     struct map anchors; /* name -> node, of this document */
 };
@@ -30,8 +31,8 @@ static int syntax_err(const struct yaml *y, struct err *e)
     if (p->error == YAML_MEMORY_ERROR)
         return pos_err(e, ERR_LIMIT, y->t->file, pos_of(p->mark), "out of memory");
     if (p->error == YAML_READER_ERROR)
-        return pos_err(e, ERR_INPUT, y->t->file, pos_of(p->mark), "%s (character 0x%02x)", what,
-                       (unsigned)p->problem_value);
+        return pos_err(e, ERR_INPUT, y->t->file, tree_pos(y->text, p->problem_offset),
+                       "%s (character 0x%02x)", what, (unsigned)p->problem_value);
     if (p->context && p->context_mark.line != p->problem_mark.line)
         return pos_err(e, ERR_INPUT, y->t->file, pos_of(p->problem_mark), "%s, %s of line %zu",
                        what, p->context, p->context_mark.line + 1);
@@ -175,7 +176,7 @@ static int on_event(struct yaml *y, const yaml_event_t *ev, struct err *e)
 
 int yaml_read(struct tree_build *t, struct str text, struct err *e)
 {
-    struct yaml y = {.t = t};
+    struct yaml y = {.t = t, .text = text};
     bool end = false;
     int rc = 0;
 
