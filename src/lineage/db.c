@@ -288,16 +288,30 @@ static int open_file(struct db *d, const char *name, int flags, struct err *e)
     return 0;
 }
 
+static int read_begin(struct db *d, const char *name, int flags, struct err *e)
+{
+    int64_t version;
+
+    if (open_file(d, name, SQLITE_OPEN_READONLY | flags, e) < 0 ||
+        settle(d, DB_READ, e) < 0)
+        return -1;
+    return pragma_i64(d, "PRAGMA user_version", &version, e);
+}
+
 /* A WAL database on a medium where not even its index can be made: readable as it
  * stands when nothing is left in the WAL. */
-static int open_immutable(struct db *d, struct err *e)
+static int read_immutable(struct db *d, struct err *e)
 {
     AUTO_FREE char *wal = xasprintf("%s-wal", d->path);
     AUTO_BUF struct buf uri = {0};
+    struct err again;
     struct stat st;
 
     if (stat(wal, &st) == 0 && st.st_size > 0)
-        return -1;
+        return err_at(e,
+                      "%s was copied without %s-shm, or is in use elsewhere: open it "
+                      "once with write access",
+                      d->path, DB_FILE);
     buf_adds(&uri, "file:");
     for (const char *p = d->path; *p; p++) {
         if (strchr("?#%", *p))
@@ -306,26 +320,18 @@ static int open_immutable(struct db *d, struct err *e)
             buf_addc(&uri, *p);
     }
     buf_adds(&uri, "?immutable=1");
-    return open_file(d, buf_str(&uri), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e);
+    return read_begin(d, buf_str(&uri), SQLITE_OPEN_URI,
+                      &again); /* *e says what was first */
 }
 
 static int open_read(struct db *d, struct err *e)
 {
-    struct err again;
-    int64_t version;
-
     if (access(d->path, F_OK) < 0 && errno == ENOENT)
         return err_set(e, ERR_MISSING, "no %s: nothing was run or recorded here yet",
                        d->path);
-    if (open_file(d, d->path, SQLITE_OPEN_READONLY, e) < 0 || settle(d, DB_READ, e) < 0)
-        return -1;
-    if (pragma_i64(d, "PRAGMA user_version", &version, e) == 0)
+    if (read_begin(d, d->path, 0, e) == 0)
         return 0;
-    if (e->code != ERR_SYS)
-        return -1;
-    if (open_immutable(d, &again) < 0 || settle(d, DB_READ, &again) < 0)
-        return -1;
-    return pragma_i64(d, "PRAGMA user_version", &version, e);
+    return e->code == ERR_SYS ? read_immutable(d, e) : -1;
 }
 
 static int journal_set(struct db *d, bool network, struct err *e)

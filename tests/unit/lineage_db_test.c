@@ -48,7 +48,8 @@ static void settings_are_those_of_the_reference(void)
         {DB_ENGINE, "PRAGMA foreign_keys", 1},
         {DB_ENGINE, "PRAGMA trusted_schema", 0},
         {DB_ENGINE, "PRAGMA journal_size_limit", 64 << 20},
-        {DB_ENGINE, "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'", 0},
+        {DB_ENGINE, "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'",
+         0},
         {DB_ENGINE,
          "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE "
          "'%STRICT%'",
@@ -98,10 +99,9 @@ static void reading_an_empty_home_says_so_and_makes_nothing(void)
 
 static void put_file(const char *name, const char *bytes, size_t len)
 {
-    struct err e;
     AUTO_FREE char *path = in_home(name);
 
-    must(fd_write_file(AT_FDCWD, path, bytes, len, 0644, false, &e) == 0);
+    OK(fd_write_file(AT_FDCWD, path, bytes, len, 0644, false, e));
 }
 
 static void what_is_no_database_is_refused_and_left_alone(void)
@@ -175,21 +175,26 @@ static void a_damaged_page_is_reported_as_damage(void)
 
     memset(junk, 0x5a, sizeof(junk));
     fd = open(path, O_WRONLY | O_CLOEXEC);
-    for (int page = 1; page < 40; page++)
+    for (int page = 30; page < 40; page++)
         must(pwrite(fd, junk, sizeof(junk), 4096 * page) == sizeof(junk));
-    (void)close(fd);
-
     d = home_open(DB_READ);
     FAILS(db_check(d, true, e), ERR_CORRUPT, "damaged");
     db_close(d);
+    d = NULL;
+
+    for (int page = 1; page < 30; page++) /* the schema too */
+        must(pwrite(fd, junk, sizeof(junk), 4096 * page) == sizeof(junk));
+    FAILS(db_open(t_home, DB_READ, &d, e), ERR_CORRUPT, "damaged");
+    (void)close(fd);
     home_remove();
 }
 
 static void migrations_run_once_each_and_in_order(void)
 {
-    static const char one[] = "-- migration 1\nPRAGMA application_id = 0x6475676f;\n"
-                              "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) STRICT;\n"
-                              "CREATE TABLE log (n INTEGER);\nINSERT INTO log VALUES (1);\n";
+    static const char one[] =
+        "-- migration 1\nPRAGMA application_id = 0x6475676f;\n"
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) STRICT;\n"
+        "CREATE TABLE log (n INTEGER);\nINSERT INTO log VALUES (1);\n";
     static const char later[] = "-- migration 2\nINSERT INTO log VALUES (2);\n"
                                 "-- migration 3\nINSERT INTO log VALUES (3);\n";
     static const char broken[] = "-- migration 4\nINSERT INTO log VALUES (4);\n"
@@ -231,14 +236,13 @@ static void migrations_run_once_each_and_in_order(void)
 static void what_is_rolled_back_is_gone(void)
 {
     struct db *d;
-    struct err e;
     int64_t id;
 
     home_make();
     d = home_open(DB_ENGINE);
     {
         AUTO_TXN struct db *txn = d;
-        must(db_begin(d, DB_DURABLE, &e) == 0);
+        OK(db_begin(d, DB_DURABLE, e));
         id = a_run(d, uuid1, "r", "p");
         CHECK(id > 0);
     } /* leaves without commit */
@@ -331,13 +335,14 @@ static void many_writers_wait_for_each_other(void)
     for (int i = 0; i < WRITERS; i++)
         CHECK_INT(status_of(pids[i]), 0);
     d = home_open(DB_READ);
-    CHECK_INT(sql_i64(d, "SELECT value + 0 FROM meta WHERE key = 'n'"), WRITERS * WRITES);
+    CHECK_INT(sql_i64(d, "SELECT value + 0 FROM meta WHERE key = 'n'"),
+              WRITERS * WRITES);
     db_close(d);
     home_remove();
 }
 
-/* As somebody who may read but not write: another user when we are root, else the same one
- * without write permission. */
+/* As somebody who may read but not write: another user when we are root, else the same
+ * one without write permission. */
 static int read_without_write_access(int want_runs)
 {
     struct db *d = NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lineage_t.h - for the tests of lineage/: a home that goes away, short ways to record */
+/* lineage_t.h - for the tests of lineage/: a home that goes away, short ways to record
+ */
 #ifndef TESTS_LINEAGE_T_H
 #define TESTS_LINEAGE_T_H
 
@@ -23,37 +24,38 @@
 #define T_UNUSED __attribute__((unused))
 
 /* success is expected: says where and what else */
-#define OK(call)                                                                         \
-    do {                                                                                 \
-        struct err e_ = {0};                                                             \
-        struct err *e = &e_;                                                             \
-        if ((call) == 0) {                                                               \
-            t_passed++;                                                                  \
-        } else {                                                                         \
-            t_failed++;                                                                  \
-            printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #call, e_.text);               \
-        }                                                                                \
+#define OK(call)                                                                       \
+    do {                                                                               \
+        struct err e_ = {0};                                                           \
+        struct err *e = &e_;                                                           \
+        if ((call) == 0) {                                                             \
+            t_passed++;                                                                \
+        } else {                                                                       \
+            t_failed++;                                                                \
+            printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #call, e_.text);             \
+        }                                                                              \
     } while (0)
 /* failure is expected, with this code and this part in its text */
-#define FAILS(call, want_code, part)                                                     \
-    do {                                                                                 \
-        struct err e_ = {0};                                                             \
-        struct err *e = &e_;                                                             \
-        CHECK_INT((call), -1);                                                           \
-        CHECK_INT(e_.code, (want_code));                                                 \
-        if (strstr(e_.text, (part))) {                                                   \
-            t_passed++;                                                                  \
-        } else {                                                                         \
-            t_failed++;                                                                  \
-            printf("%s:%d: \"%s\" does not say \"%s\"\n", __FILE__, __LINE__, e_.text,   \
-                   (part));                                                              \
-        }                                                                                \
+#define FAILS(call, want_code, part)                                                   \
+    do {                                                                               \
+        struct err e_ = {0};                                                           \
+        struct err *e = &e_;                                                           \
+        CHECK_INT((call), -1);                                                         \
+        CHECK_INT(e_.code, (want_code));                                               \
+        if (strstr(e_.text, (part))) {                                                 \
+            t_passed++;                                                                \
+        } else {                                                                       \
+            t_failed++;                                                                \
+            printf("%s:%d: \"%s\" does not say \"%s\"\n", __FILE__, __LINE__, e_.text, \
+                   (part));                                                            \
+        }                                                                              \
     } while (0)
 
 static char t_home[64];
 
 static T_UNUSED void home_make(void)
 {
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     (void)snprintf(t_home, sizeof(t_home), "/tmp/lineage-test-XXXXXX");
     must(mkdtemp(t_home));
 }
@@ -164,24 +166,25 @@ static T_UNUSED int64_t an_artifact(struct db *d, int64_t task, const char *name
 
     if (content)
         digest_no(content, hex);
-    OK(db_artifact_insert(d,
-                          &(struct db_artifact_new){
-                              .type = str_of(type),
-                              .name = str_of(name),
-                              .kind = content ? STR("file") : STR("none"),
-                              .digest_hex = str_of(hex),
-                              .size_bytes = content ? 100 : 0,
-                              .metadata_json = str_of(metadata),
-                              .created_unix_ms = 2000,
-                              .task = task},
-                          &id, e));
+    OK(db_artifact_insert(
+        d,
+        &(struct db_artifact_new){.type = str_of(type),
+                                  .name = str_of(name),
+                                  .kind = content ? STR("file") : STR("none"),
+                                  .digest_hex = str_of(hex),
+                                  .size_bytes = content ? 100 : 0,
+                                  .metadata_json = str_of(metadata),
+                                  .created_unix_ms = 2000,
+                                  .task = task},
+        &id, e));
     if (task)
         OK(db_event_put(d, task, DB_OUT, str_of(name), 0, id, e));
     txn_close(d, mine);
     return id;
 }
 
-static T_UNUSED void reads(struct db *d, int64_t task, const char *name, int64_t artifact)
+static T_UNUSED void reads(struct db *d, int64_t task, const char *name,
+                           int64_t artifact)
 {
     bool mine = txn_open(d);
 
