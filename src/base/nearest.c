@@ -2,8 +2,8 @@
 /* nearest.c - the name that was probably meant
  *
  * Edit distance with swaps of neighbours ("lod" is one from "load", "tarin" one from
- * "train"), three rows of the usual table on the stack. Costs are counted in halves, so that
- * a wrong case costs less than a wrong letter. Rows that are past the bound end the work
+ * "train"), three rows of the usual table on the stack. Upper and lower case are alike, but
+ * for names that differ in nothing else: costs are counted in halves, and that is one. Rows that are past the bound end the work
  * early, which keeps a look through 10,000 task names at a few milliseconds.
  */
 #include "base/nearest.h"
@@ -22,9 +22,7 @@ static unsigned min2(unsigned a, unsigned b)
 
 static unsigned replace_cost(char a, char b)
 {
-    if (a == b)
-        return 0;
-    return lower(a) == lower(b) ? 1 : 2;
+    return lower(a) == lower(b) ? 0 : 2;
 }
 
 unsigned nearest_edits(struct str a, struct str b, unsigned at_most)
@@ -45,7 +43,8 @@ unsigned nearest_edits(struct str a, struct str b, unsigned at_most)
             unsigned cost = up[j - 1] + replace_cost(a.ptr[i - 1], b.ptr[j - 1]);
 
             cost = min2(cost, min2(up[j], row[j - 1]) + 2);
-            if (i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1])
+            if (i > 1 && j > 1 && !replace_cost(a.ptr[i - 1], b.ptr[j - 2]) &&
+                !replace_cost(a.ptr[i - 2], b.ptr[j - 1]))
                 cost = min2(cost, up2[j - 2] + 2);
             row[j] = cost;
             best = min2(best, cost);
@@ -54,7 +53,10 @@ unsigned nearest_edits(struct str a, struct str b, unsigned at_most)
         if (best >= at_most + 2)
             return at_most;
     }
-    return min2(rows[a.len % 3][b.len], at_most);
+
+    unsigned edits = rows[a.len % 3][b.len];
+
+    return min2(edits || str_eq(a, b) ? edits : 1, at_most);
 }
 
 const char *nearest(struct str want, const char *const *names, size_t n)
@@ -65,7 +67,8 @@ const char *nearest(struct str want, const char *const *names, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct str name = str_of(names[i]);
         size_t longer = name.len > want.len ? name.len : want.len;
-        unsigned allowed = (unsigned)(longer < 3 ? 2 : longer * 2 / 3); /* a third, in halves */
+        /* a third, in halves; one edit of two letters, none of one */
+        unsigned allowed = longer < 2 ? 1 : longer == 2 ? 2 : (unsigned)longer * 2 / 3;
         unsigned bound = min2(allowed + 1, found_edits);
         unsigned edits = nearest_edits(want, name, bound);
 
