@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli.h - commands: the table that everything is printed from, options, and what a command gets
+ *
+ * commands.c holds one table of commands, each with a table of options. Parsing, --help, the man
+ * page and shell completion all come from it. A command is a function of struct cli; it returns
+ * the exit status. Results go to stdout, everything else to stderr.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "lineage/db.h"
+#include "run/run.h"
+#include "store/blob.h"
+
+enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_LIST };
+
+struct opt {
+    const char *name; /* without the dashes */
+    char letter;      /* 0 = none */
+    enum opt_kind kind;
+    const char *arg;  /* "FILE", "N" ...; NULL for a flag */
+    const char *help;
+    const char *alias; /* another long name, NULL */
+    const char *const *words; /* the only values allowed, NULL-terminated; NULL = any */
+};
+
+struct cli;
+struct command {
+    const char *name;    /* "run", "image load" */
+    const char *usage;   /* after the name: "PIPELINE [OPTION]..." */
+    const char *summary; /* one line */
+    const char *text;    /* paragraphs for --help and the man page, may be NULL */
+    const struct opt *opts; /* ended by a NULL name; may be NULL */
+    int (*fn)(struct cli *c);
+    int min_args, max_args; /* -1 = any number */
+    bool stop_at_first;     /* what follows the first argument is not ours (box) */
+    bool spawner;           /* main() forks the spawner before anything else */
+    const char *alias;      /* another name of the same command, NULL */
+};
+extern const struct command commands[]; /* ended by a NULL name */
+extern const struct opt global_opts[];
+
+/* values of a config file or a flag that run needs */
+struct config {
+    struct run_opts run;
+    const char *secrets_dir;
+    int64_t keep_runs, keep_days; /* retention for gc */
+    const char *home;
+};
+
+struct opt_value {
+    const struct opt *opt;
+    const char *value;
+};
+
+struct cli {
+    const struct command *cmd;
+    char **args; /* positional */
+    int n_args;
+    struct opt_value *opts;
+    size_t n_opts;
+    int argc;
+    char **argv; /* as dugout was called */
+    bool json;
+    struct arena a; /* for the command's whole life */
+    char *home;     /* absolute */
+    struct config cfg;
+    struct store *store;
+    struct db *db;
+    int spawner; /* -1 unless cmd->spawner */
+};
+
+/* ---- options ---- */
+bool opt_flag(const struct cli *c, const char *name);
+const char *opt_text(const struct cli *c, const char *name); /* the last one; NULL when absent */
+/* the values of a repeated option in order; *n counts */
+const char **opt_list(struct cli *c, const char *name, size_t *n);
+int opt_u64(const struct cli *c, const char *name, uint64_t *out, struct err *e);  /* absent: unchanged */
+int opt_size(const struct cli *c, const char *name, uint64_t *out, struct err *e);
+int opt_duration(const struct cli *c, const char *name, int64_t *out_ms, struct err *e);
+
+/* cli_parse - find the command in argv and fill c. ERR_INPUT with the nearest right name. */
+int cli_parse(struct cli *c, int argc, char **argv, struct err *e);
+
+/* ---- what commands begin and end with ---- */
+/* cli_config - read the config files into c->cfg and find the home. Called by cli_open. */
+int cli_config(struct cli *c, struct err *e);
+/* cli_open - home, store and database; with write access, reconcile what dead engines left */
+int cli_open(struct cli *c, enum db_mode mode, struct err *e);
+void cli_close(struct cli *c);
+/* cli_fail - print "dugout: text" to stderr and give the exit status of the error */
+int cli_fail(const struct err *e);
+/* cli_note - a line on stderr, unless --quiet */
+#define cli_note log_note
+/* cli_out_json - print a finished JSON text and a newline on stdout */
+void cli_out_json(const struct buf *b);
+struct run_env cli_run_env(struct cli *c);
+
+/* ---- tables on stdout ---- */
+struct table {
+    size_t n_cols;
+    char **cells; /* heap */
+    size_t n_cells, cap;
+};
+void table_init(struct table *t, size_t n_cols, const char *const *heads);
+void table_add(struct table *t, const char *cell); /* copies; row by row */
+void table_addf(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void table_print(struct table *t, FILE *to); /* columns aligned; frees */
+
+/* ---- help.c ---- */
+void help_command(const struct command *cmd, FILE *to);
+void help_all(FILE *to);
+int cmd_help(struct cli *c);
+int cmd_completion(struct cli *c);
+
+/* ---- progress.c ---- */
+struct progress;
+struct progress *progress_new(bool json);
+struct run_view progress_view(struct progress *p);
+void progress_events_to(struct progress *p, FILE *events); /* --events: one JSON line each */
+/* progress_summary - after the run: what a person wants to read */
+void progress_summary(struct progress *p, const struct cli *c, const struct run_outcome *o);
+void progress_free(struct progress *p);
+
+/* commands, one file each family */
+int cmd_run(struct cli *c);
+int cmd_plan(struct cli *c);
+int cmd_resume(struct cli *c);
+int cmd_cancel(struct cli *c);
+int cmd_box(struct cli *c);
+int cmd_image_load(struct cli *c);
+int cmd_image_import(struct cli *c);
+int cmd_image_ls(struct cli *c);
+int cmd_image_inspect(struct cli *c);
+int cmd_image_tag(struct cli *c);
+int cmd_image_rm(struct cli *c);
+int cmd_image_export(struct cli *c);
+int cmd_runs(struct cli *c);
+int cmd_show(struct cli *c);
+int cmd_logs(struct cli *c);
+int cmd_artifacts(struct cli *c);
+int cmd_artifact_show(struct cli *c);
+int cmd_artifact_cat(struct cli *c);
+int cmd_artifact_export(struct cli *c);
+int cmd_artifact_import(struct cli *c);
+int cmd_artifact_rm(struct cli *c);
+int cmd_tag(struct cli *c);
+int cmd_tag_log(struct cli *c);
+int cmd_tags(struct cli *c);
+int cmd_lineage(struct cli *c);
+int cmd_gc(struct cli *c);
+int cmd_du(struct cli *c);
+int cmd_doctor(struct cli *c);
+int cmd_version(struct cli *c);
+
+#endif

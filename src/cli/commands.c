@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commands.c - the one table of commands and their options
+ *
+ * Usage lines, --help, the man page and completion are printed from it. The order is the order of
+ * `dugout help`: run things, look back, images, artifacts, the house.
+ */
+#include "cli/cli.h"
+
+static const char *const networks[] = {"none", "host", NULL};
+static const char *const policies[] = {"wheels", "image", "network", NULL};
+static const char *const formats[] = {"oci", "oci-dir", "docker", NULL};
+
+const struct opt global_opts[] = {
+    {"home", 0, OPT_TEXT, "DIR", "keep everything in DIR (default: $DUGOUT_HOME)", NULL, NULL},
+    {"quiet", 'q', OPT_FLAG, NULL, "print errors only", NULL, NULL},
+    {"verbose", 0, OPT_FLAG, NULL, "say more", NULL, NULL},
+    {"json", 0, OPT_FLAG, NULL, "print one JSON document", NULL, NULL},
+    {"help", 'h', OPT_FLAG, NULL, "explain the command", NULL, NULL},
+    {"version", 0, OPT_FLAG, NULL, "print the version", NULL, NULL},
+    {0},
+};
+
+#define RUN_OPTS                                                                              \
+    {"param", 'p', OPT_LIST, "NAME=VALUE", "set a pipeline parameter", NULL, NULL},           \
+    {"params", 0, OPT_TEXT, "FILE", "read parameters from a YAML or JSON file", NULL, NULL},  \
+    {"input", 0, OPT_LIST, "NAME=SOURCE", "feed a root artifact input: a path, tag or artifact", NULL, NULL}, \
+    {"name", 0, OPT_TEXT, "NAME", "name of the run", NULL, NULL},                             \
+    {"experiment", 0, OPT_TEXT, "NAME", "experiment it belongs to (Default)", NULL, NULL},    \
+    {"no-cache", 0, OPT_FLAG, NULL, "run every task, even if its result is known", NULL, NULL}, \
+    {"refresh", 0, OPT_LIST, "TASK", "run this task anew (\"*\": all)", NULL, NULL},          \
+    {"cache-max-age", 0, OPT_TEXT, "DURATION", "take results from the cache up to this age", NULL, NULL}, \
+    {"network", 0, OPT_TEXT, "MODE", "none (default) or host", NULL, networks},               \
+    {"packages", 0, OPT_TEXT, "POLICY", "how packages_to_install are met: wheels, image or network", NULL, policies}, \
+    {"lenient", 0, OPT_FLAG, NULL, "note unknown fields instead of refusing the file", NULL, NULL}, \
+    {"volume", 'v', OPT_LIST, "SRC:DST[:rw]", "mount a host path into every task, read-only unless :rw", "mount", NULL}, \
+    {"env", 'e', OPT_LIST, "K=V", "set an environment variable in every task", NULL, NULL},   \
+    {"retries", 0, OPT_TEXT, "N", "attempts after a failure, for tasks without a retry policy", NULL, NULL}, \
+    {"gpus", 0, OPT_TEXT, "N", "none: run GPU tasks without one", NULL, NULL},                \
+    {"jobs", 'j', OPT_TEXT, "N", "tasks at a time (default: number of CPUs)", NULL, NULL},    \
+    {"timeout", 0, OPT_TEXT, "DURATION", "stop the run after this time", NULL, NULL},         \
+    {"memory", 'm', OPT_TEXT, "SIZE", "memory limit of tasks that set none", NULL, NULL},     \
+    {"tag", 0, OPT_LIST, "TASK:OUTPUT=NAME", "tag an output artifact when the run succeeds", NULL, NULL}
+
+static const struct opt run_opts[] = {
+    RUN_OPTS,
+    {"detach", 'd', OPT_FLAG, NULL, "print the run's name and go on in the background", NULL, NULL},
+    {"events", 0, OPT_TEXT, "FILE", "write one JSON line for each event", NULL, NULL},
+    {0},
+};
+static const struct opt plan_opts[] = {RUN_OPTS, {0}};
+static const struct opt resume_opts[] = {
+    {"all", 0, OPT_FLAG, NULL, "continue every interrupted run", NULL, NULL},
+    {"from", 0, OPT_TEXT, "TASK", "do this task again, and all that needs it", NULL, NULL},
+    {"jobs", 'j', OPT_TEXT, "N", "tasks at a time", NULL, NULL},
+    {"detach", 'd', OPT_FLAG, NULL, "go on in the background", NULL, NULL},
+    {0},
+};
+static const struct opt box_opts[] = {
+    {"volume", 'v', OPT_LIST, "SRC:DST[:rw]", "mount a host path, read-only unless :rw", "mount", NULL},
+    {"env", 'e', OPT_LIST, "K=V", "set an environment variable", NULL, NULL},
+    {"memory", 'm', OPT_TEXT, "SIZE", "memory limit", NULL, NULL},
+    {"cpus", 0, OPT_TEXT, "N", "CPU limit, 0.5 for half of one", NULL, NULL},
+    {"network", 0, OPT_TEXT, "MODE", "none (default) or host", NULL, networks},
+    {"user", 'u', OPT_TEXT, "USER", "user or uid[:gid] inside", NULL, NULL},
+    {"workdir", 'w', OPT_TEXT, "DIR", "working directory inside", NULL, NULL},
+    {"pids", 0, OPT_TEXT, "N", "limit of processes", NULL, NULL},
+    {"gpus", 0, OPT_TEXT, "N", "none: this version gives no GPU to boxes", NULL, NULL},
+    {"interactive", 'i', OPT_FLAG, NULL, "keep standard input open", NULL, NULL},
+    {"tty", 't', OPT_FLAG, NULL, "give the command a terminal", NULL, NULL},
+    {0},
+};
+static const struct opt load_opts[] = {
+    {"name", 0, OPT_TEXT, "REF", "name of the image", NULL, NULL},
+    {"ref", 0, OPT_TEXT, "NAME", "load only this image of the archive", NULL, NULL},
+    {"platform", 0, OPT_TEXT, "OS/ARCH", "another platform than this machine's", NULL, NULL},
+    {"no-blobs", 0, OPT_FLAG, NULL, "keep only the unpacked layers", NULL, NULL},
+    {"jobs", 'j', OPT_TEXT, "N", "layers unpacked at a time", NULL, NULL},
+    {0},
+};
+static const struct opt import_opts[] = {
+    {"name", 0, OPT_TEXT, "REF", "name of the image", NULL, NULL},
+    {"env", 'e', OPT_LIST, "K=V", "environment of the image", NULL, NULL},
+    {"workdir", 'w', OPT_TEXT, "DIR", "working directory of the image", NULL, NULL},
+    {"user", 'u', OPT_TEXT, "USER", "user of the image", NULL, NULL},
+    {"no-blobs", 0, OPT_FLAG, NULL, "keep only the unpacked layer", NULL, NULL},
+    {0},
+};
+static const struct opt export_opts[] = {
+    {"format", 0, OPT_TEXT, "FORMAT", "oci (a tar, default), oci-dir or docker", NULL, formats},
+    {"name", 0, OPT_TEXT, "REF", "reference written into the archive", NULL, NULL},
+    {0},
+};
+static const struct opt runs_opts[] = {
+    {"pipeline", 0, OPT_TEXT, "NAME", "only runs of this pipeline", NULL, NULL},
+    {"experiment", 0, OPT_TEXT, "NAME", "only runs of this experiment", NULL, NULL},
+    {"state", 0, OPT_TEXT, "STATE", "only runs in this state", NULL, NULL},
+    {"limit", 'n', OPT_TEXT, "N", "at most N runs (20; 0 = all)", NULL, NULL},
+    {0},
+};
+static const struct opt show_opts[] = {
+    {"spec", 0, OPT_FLAG, NULL, "print the YAML that ran", NULL, NULL},
+    {0},
+};
+static const struct opt logs_opts[] = {
+    {"follow", 'f', OPT_FLAG, NULL, "go on until the task or run ends", NULL, NULL},
+    {"attempt", 0, OPT_TEXT, "N", "of an earlier attempt", NULL, NULL},
+    {"tail", 0, OPT_TEXT, "N", "only the last N lines", NULL, NULL},
+    {0},
+};
+static const struct opt artifacts_opts[] = {
+    {"type", 0, OPT_TEXT, "TYPE", "only this type: Dataset, Model ...", NULL, NULL},
+    {"where", 0, OPT_TEXT, "EXPR", "by metadata: 'rows > 10000 and split = \"train\"'", NULL, NULL},
+    {"run", 0, OPT_TEXT, "RUN", "made by this run", NULL, NULL},
+    {"limit", 'n', OPT_TEXT, "N", "at most N (50; 0 = all)", NULL, NULL},
+    {"all", 0, OPT_FLAG, NULL, "those whose content is gone, too", NULL, NULL},
+    {0},
+};
+static const struct opt a_import_opts[] = {
+    {"type", 0, OPT_TEXT, "TYPE", "artifact type (Dataset)", NULL, NULL},
+    {"name", 0, OPT_TEXT, "NAME", "name (default: the file's)", NULL, NULL},
+    {"metadata", 0, OPT_LIST, "K=V", "metadata; numbers and true/false are taken as such", NULL, NULL},
+    {0},
+};
+static const struct opt tag_opts[] = {
+    {"move", 0, OPT_FLAG, NULL, "move the tag when it points elsewhere", NULL, NULL},
+    {"delete", 'd', OPT_FLAG, NULL, "remove the tag NAME (the artifact stays)", NULL, NULL},
+    {0},
+};
+static const struct opt lineage_opts_table[] = {
+    {"up", 0, OPT_FLAG, NULL, "what it was made from (default)", NULL, NULL},
+    {"down", 0, OPT_FLAG, NULL, "what was made from it", NULL, NULL},
+    {"depth", 0, OPT_TEXT, "N", "at most N artifacts away", NULL, NULL},
+    {"type", 0, OPT_TEXT, "TYPE", "show only artifacts of this type", NULL, NULL},
+    {"dot", 0, OPT_FLAG, NULL, "print a Graphviz graph", NULL, NULL},
+    {0},
+};
+static const struct opt gc_opts[] = {
+    {"dry-run", 'n', OPT_FLAG, NULL, "say what would go", NULL, NULL},
+    {"grace", 0, OPT_TEXT, "DURATION", "keep what is younger (24h)", NULL, NULL},
+    {"keep-runs", 0, OPT_TEXT, "N", "keep outputs of the last N runs of each pipeline (10)", NULL, NULL},
+    {"keep-days", 0, OPT_TEXT, "N", "keep outputs of runs of the last N days (30)", NULL, NULL},
+    {0},
+};
+static const struct opt help_opts[] = {
+    {"man", 0, OPT_FLAG, NULL, "print the man page (roff)", NULL, NULL},
+    {0},
+};
+
+const struct command commands[] = {
+    {"run", "PIPELINE [OPTION]...", "run a compiled pipeline to its end",
+     "PIPELINE is what the KFP compiler wrote: .yaml, .json, .zip, .tar.gz, or - for standard "
+     "input. Every task runs in a container of its own, without network unless --network host "
+     "is given. Results of equal tasks are taken from the cache. Ctrl-C stops the run; a hangup "
+     "(lost terminal) does not.\n"
+     "Exit status: 0 succeeded, 1 a task failed, 124 timed out, 128+N stopped by signal N.",
+     run_opts, cmd_run, 1, 1, false, true, NULL},
+    {"plan", "PIPELINE [OPTION]...", "show what would run, without running it",
+     "Checks the file, its parameters, images and packages, and says which tasks would be taken "
+     "from the cache. Exit status 3 when something is missing.",
+     plan_opts, cmd_plan, 1, 1, false, true, NULL},
+    {"resume", "RUN|--all [OPTION]...", "continue an interrupted or failed run",
+     "Tasks that succeeded are not run again; tasks that still run under an orphaned supervisor "
+     "are adopted.",
+     resume_opts, cmd_resume, 0, 1, false, true, "retry"},
+    {"cancel", "RUN", "stop a run and its tasks", NULL, NULL, cmd_cancel, 1, 1, false, false, NULL},
+    {"box", "[OPTION]... IMAGE [--] [COMMAND [ARG]...]", "run one command in a container",
+     "The same isolation as a task has; nothing is written to the database. The exit status is "
+     "the command's own; 125 when the box could not be built, 126 when the command could not be "
+     "executed, 127 when it was not found.",
+     box_opts, cmd_box, 1, -1, true, false, NULL},
+    {"runs", "[OPTION]...", "list runs", NULL, runs_opts, cmd_runs, 0, 0, false, false, NULL},
+    {"show", "RUN[/TASK]", "show a run or one of its tasks",
+     "RUN is an id, a unique prefix, a name, @latest or PIPELINE@latest.", show_opts, cmd_show, 1,
+     1, false, false, NULL},
+    {"logs", "RUN[/TASK] [OPTION]...", "print what tasks printed", NULL, logs_opts, cmd_logs, 1, 1,
+     false, false, NULL},
+    {"image ls", "", "list images", NULL, NULL, cmd_image_ls, 0, 0, false, false, "images"},
+    {"image load", "FILE|DIR|- [OPTION]...", "load an OCI layout or docker archive",
+     "Takes what docker save, podman save and skopeo copy write: directories and archives, plain, "
+     "gzip or zstd. Every digest is checked.",
+     load_opts, cmd_image_load, 1, 1, false, false, NULL},
+    {"image import", "ROOTFS.tar --name REF [OPTION]...", "make an image of a root file system",
+     NULL, import_opts, cmd_image_import, 1, 1, false, false, NULL},
+    {"image inspect", "IMAGE", "show an image's config and layers", NULL, NULL, cmd_image_inspect,
+     1, 1, false, false, NULL},
+    {"image tag", "SRC DST", "give an image another name", NULL, NULL, cmd_image_tag, 2, 2, false,
+     false, NULL},
+    {"image export", "IMAGE FILE|DIR|- [OPTION]...", "write an image to an archive", NULL,
+     export_opts, cmd_image_export, 2, 2, false, false, NULL},
+    {"image rm", "IMAGE...", "remove images or names of images",
+     "A name goes alone while the image has others; content goes at the next gc.", NULL,
+     cmd_image_rm, 1, -1, false, false, NULL},
+    {"artifacts", "[OPTION]...", "list artifacts", NULL, artifacts_opts, cmd_artifacts, 0, 0, false,
+     false, "artifact ls"},
+    {"artifact show", "ARTIFACT", "show an artifact, its metadata and where it came from",
+     "ARTIFACT is a7, sha256:PREFIX, RUN/TASK:OUTPUT, a tag such as churn:prod (or "
+     "churn:prod@2026-03-03), or the path of a file to look up by its content.",
+     NULL, cmd_artifact_show, 1, 1, false, false, NULL},
+    {"artifact cat", "ARTIFACT", "print an artifact's content", NULL, NULL, cmd_artifact_cat, 1, 1,
+     false, false, NULL},
+    {"artifact export", "ARTIFACT PATH", "copy an artifact to a file or directory", NULL, NULL,
+     cmd_artifact_export, 2, 2, false, false, NULL},
+    {"artifact import", "PATH [OPTION]...", "bring a file or directory in as an artifact", NULL,
+     a_import_opts, cmd_artifact_import, 1, 1, false, false, NULL},
+    {"artifact rm", "ARTIFACT...", "remove an artifact's content at the next gc", NULL, NULL,
+     cmd_artifact_rm, 1, -1, false, false, NULL},
+    {"tag", "ARTIFACT NAME | --delete NAME", "name an artifact, as in churn:prod", NULL, tag_opts,
+     cmd_tag, 1, 2, false, false, NULL},
+    {"tag log", "[NAME]", "show how tags moved", NULL, NULL, cmd_tag_log, 0, 1, false, false, NULL},
+    {"tags", "", "list tags", NULL, NULL, cmd_tags, 0, 0, false, false, "tag ls"},
+    {"lineage", "ARTIFACT [OPTION]...", "show what an artifact came from, or what came from it",
+     NULL, lineage_opts_table, cmd_lineage, 1, 1, false, false, NULL},
+    {"gc", "[OPTION]...", "remove what nothing needs any more",
+     "Tags with everything upstream of them, kept runs, images and unfinished attempts stay. "
+     "Content goes, its record stays.",
+     gc_opts, cmd_gc, 0, 0, false, false, NULL},
+    {"du", "", "show what takes space", NULL, NULL, cmd_du, 0, 0, false, false, NULL},
+    {"doctor", "", "say what this host allows, and what to do about the rest", NULL, NULL,
+     cmd_doctor, 0, 0, false, false, NULL},
+    {"version", "", "print versions", NULL, NULL, cmd_version, 0, 0, false, false, NULL},
+    {"help", "[COMMAND]", "explain a command", NULL, help_opts, cmd_help, 0, 2, false, false, NULL},
+    {"completion", "bash|zsh", "print a completion script for a shell", NULL, NULL, cmd_completion,
+     1, 1, false, false, NULL},
+    {0},
+};
