@@ -235,10 +235,12 @@ static int tag_of(struct db *d, int64_t artifact, struct err *e)
         return -1;
     q_i64(&q, artifact);
     more = q_step(&q, e);
-    if (more > 0)
+    if (more > 0) {
+        struct str name = q_get_str(&q);
         return err_set(e, ERR_INPUT,
                        "a%lld is tagged %.*s: move or remove the tag first",
-                       (long long)artifact, STR_ARG(q_get_str(&q)));
+                       (long long)artifact, STR_ARG(name));
+    }
     return more;
 }
 

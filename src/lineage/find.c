@@ -361,7 +361,9 @@ static int artifact_by_digest(struct db *d, struct str what, int64_t *artifact,
     q_bytes32(&q, high);
     while (n <= CANDIDATES_SHOWN && (more = q_step(&q, e)) > 0) {
         int64_t id = q_get_i64(&q);
+        struct str name;
         q_get_hex(&q, digest);
+        name = q_get_str(&q);
         if (strcmp(digest, last) == 0)
             continue;
         memcpy(last, digest, sizeof(last));
@@ -369,7 +371,7 @@ static int artifact_by_digest(struct db *d, struct str what, int64_t *artifact,
             first = id;
         if (n++ < CANDIDATES_SHOWN)
             buf_addf(&found, "%s a%lld (%.12s %.*s)", n > 1 ? "," : "", (long long)id,
-                     digest, STR_ARG(q_get_str(&q)));
+                     digest, STR_ARG(name));
     }
     if (n <= CANDIDATES_SHOWN && more < 0)
         return -1;

@@ -74,7 +74,7 @@ static int bad(struct parser *p, const char *want)
 {
     size_t left = p->text.len - p->token_at;
 
-    if (p->token == T_END)
+    if (!left)
         return err_set(p->e, ERR_INPUT, "condition: it ends where %s is wanted", want);
     return err_set(p->e, ERR_INPUT, "condition, character %zu: want %s, got %.*s",
                    p->token_at + 1, want, (int)(left < 20 ? left : 20),
