@@ -112,6 +112,7 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
         .hostname = at->hostname.ptr,
         .lowers = at->lowers,
         .n_lowers = at->n_lowers,
+        .userxattr = geteuid() != 0,
         .scratch = arena_printf(&s->a, "%s/box", dir),
         .argv = at->argv,
         .envp = at->env,
@@ -247,14 +248,14 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
 
 static void not_started(struct supervisor *s, const struct err *e)
 {
-    bool missing = e->sys == ENOENT || e->code == ERR_MISSING;
+    int status = box_start_status(e);
 
-    if (missing || e->sys == EACCES || e->sys == ENOEXEC || e->code == ERR_INPUT) {
-        s->r.exit_code = missing ? 127 : 126;
-        set_error(s, END_NOT_START, e->text);
-    } else {
+    if (status == 125 && e->code != ERR_INPUT) {
         set_error(s, END_HOST, e->text);
+        return;
     }
+    s->r.exit_code = status;
+    set_error(s, END_NOT_START, e->text);
 }
 
 /* everything between the first and the last line of an attempt; errors are the host's */
