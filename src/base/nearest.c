@@ -2,9 +2,10 @@
 /* nearest.c - the name that was probably meant
  *
  * Edit distance with swaps of neighbours ("lod" is one from "load", "tarin" one from
- * "train"), three rows of the usual table on the stack. Upper and lower case are alike, but
- * for names that differ in nothing else: costs are counted in halves, and that is one. Rows that are past the bound end the work
- * early, which keeps a look through 10,000 task names at a few milliseconds.
+ * "train"), three rows of the usual table on the stack. Upper and lower case are alike,
+ * but for names that differ in nothing else: costs are counted in halves, and that is
+ * one. Rows that are past the bound end the work early, which keeps a look through
+ * 10,000 task names at a few milliseconds.
  */
 #include "base/nearest.h"
 

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bind.c - where the inputs of a task come from
  *
- * Each source is checked the moment it is read: the sibling, the output or the enclosing
- * input must exist, a constant must fit. What the component does not declare is kept all the
- * same: conditions, f-strings and dynamic resources use such channels.
+ * Each source is checked the moment it is read: the sibling, the output or the
+ * enclosing input must exist, a constant must fit. What the component does not declare
+ * is kept all the same: conditions, f-strings and dynamic resources use such channels.
  *
- * A wrong type is refused here only when it is certain: a constant without placeholders, or
- * an output of a container. Outputs of DAGs and items of loops are declared too loosely.
+ * A wrong type is refused here only when it is certain: a constant without
+ * placeholders, or an output of a container. Outputs of DAGs and items of loops are
+ * declared too loosely.
  */
 #include "spec/placeholder.h"
 #include "spec/reader.h"
 
-int read_sibling(struct dag_reader *d, const struct node *n, struct str *key, size_t *index,
-                 struct err *e)
+int read_sibling(struct dag_reader *d, const struct node *n, struct str *key,
+                 size_t *index, struct err *e)
 {
     const struct dag *dag = d->c->dag;
     const struct task_def *t;
@@ -50,8 +51,8 @@ static bool io_has(const struct io_defs *io, bool artifact, struct str name)
     return artifact ? io_artifact(io, name) != NULL : io_param(io, name) != NULL;
 }
 
-int read_output_key(struct dag_reader *d, const struct node *n, size_t index, bool artifact,
-                    struct str *key, struct err *e)
+int read_output_key(struct dag_reader *d, const struct node *n, size_t index,
+                    bool artifact, struct str *key, struct err *e)
 {
     const struct task_def *t = &d->c->dag->tasks[index];
     const struct io_defs *out = &t->component->out;
@@ -63,10 +64,10 @@ int read_output_key(struct dag_reader *d, const struct node *n, size_t index, bo
     if (io_has(out, artifact, *key))
         return 0;
     if (io_has(out, !artifact, *key))
-        return read_err(d->r, n, e, "output \"%.80s\" of task \"%.80s\" is no %s", key->ptr,
-                        t->key.ptr, what);
-    return read_err(d->r, n, e, "task \"%.80s\" has no output %s \"%.80s\"%s", t->key.ptr, what,
-                    key->ptr, io_hint(out, artifact, *key).text);
+        return read_err(d->r, n, e, "output \"%.80s\" of task \"%.80s\" is no %s",
+                        key->ptr, t->key.ptr, what);
+    return read_err(d->r, n, e, "task \"%.80s\" has no output %s \"%.80s\"%s",
+                    t->key.ptr, what, key->ptr, io_hint(out, artifact, *key).text);
 }
 
 void dag_add_dep(struct dag_reader *d, size_t index)
@@ -116,8 +117,8 @@ static int read_task_output(struct dag_reader *d, const struct node *n, bool art
     return read_output_key(d, f[KEY], s->task_index, artifact, &s->name, e);
 }
 
-static int read_final_status(struct dag_reader *d, const struct node *n, struct source *s,
-                             struct err *e)
+static int read_final_status(struct dag_reader *d, const struct node *n,
+                             struct source *s, struct err *e)
 {
     enum { TASK, N };
     static const char *const names[] = {"producerTask"};
@@ -153,17 +154,20 @@ static int read_constant(struct dag_reader *d, const struct node *n, struct sour
                          struct err *e)
 {
     enum { CONSTANT, OLD, PARAMETER, N };
-    static const char *const names[] = {"constant", "constantValue", "runtimeParameter"};
+    static const char *const names[] = {"constant", "constantValue",
+                                        "runtimeParameter"};
     const struct node *f[N];
     struct node number;
 
     if (read_fields(d->r, n, names, N, f, e) < 0)
         return -1;
     if (f[PARAMETER])
-        return read_err(d->r, f[PARAMETER], e, "runtimeParameter is no longer supported");
+        return read_err(d->r, f[PARAMETER], e,
+                        "runtimeParameter is no longer supported");
     if (!f[CONSTANT] && f[OLD]) {
         f[CONSTANT] = old_constant(f[OLD]);
-        if (node_member(f[OLD], "intValue") && f[CONSTANT]) { /* "3": protobuf's 64 bits */
+        if (f[CONSTANT] && node_member(f[OLD], "intValue")) {
+            /* protobuf writes 64 bits as text: "3" */
             number = *f[CONSTANT];
             number.plain = true;
             f[CONSTANT] = &number;
@@ -176,13 +180,13 @@ static int read_constant(struct dag_reader *d, const struct node *n, struct sour
     return read_value(d->r, f[CONSTANT], &s->constant, e);
 }
 
-static int read_param_source(struct dag_reader *d, const struct member *m, struct source *s,
-                             struct err *e)
+static int read_param_source(struct dag_reader *d, const struct member *m,
+                             struct source *s, struct err *e)
 {
     enum { OUTER, OUTPUT, CONSTANT, STATUS, SELECTOR, N };
-    static const char *const names[] = {"componentInputParameter", "taskOutputParameter",
-                                        "runtimeValue", "taskFinalStatus",
-                                        "parameterExpressionSelector"};
+    static const char *const names[] = {
+        "componentInputParameter", "taskOutputParameter", "runtimeValue",
+        "taskFinalStatus", "parameterExpressionSelector"};
     const struct node *f[N];
     int given = 0;
 
@@ -192,9 +196,10 @@ static int read_param_source(struct dag_reader *d, const struct member *m, struc
     for (int i = OUTER; i <= STATUS; i++)
         given += !node_is_null(f[i]);
     if (given != 1)
-        return read_err_at(d->r, m->value, m->key_pos, e,
-                           "want exactly one of componentInputParameter, taskOutputParameter, "
-                           "runtimeValue and taskFinalStatus");
+        return read_err_at(
+            d->r, m->value, m->key_pos, e,
+            "want exactly one of componentInputParameter, taskOutputParameter, "
+            "runtimeValue and taskFinalStatus");
     if (!node_is_null(f[OUTER]))
         return read_outer(d, f[OUTER], false, s, e);
     if (!node_is_null(f[OUTPUT]))
@@ -204,8 +209,8 @@ static int read_param_source(struct dag_reader *d, const struct member *m, struc
     return read_constant(d, f[CONSTANT], s, e);
 }
 
-static int read_artifact_source(struct dag_reader *d, const struct member *m, struct source *s,
-                                struct err *e)
+static int read_artifact_source(struct dag_reader *d, const struct member *m,
+                                struct source *s, struct err *e)
 {
     enum { OUTER, OUTPUT, N };
     static const char *const names[] = {"componentInputArtifact", "taskOutputArtifact"};
@@ -234,7 +239,8 @@ static bool numeric(enum param_type t)
 
 static bool may_become(enum param_type from, enum param_type to)
 {
-    if (from == to || from == PARAM_UNSPECIFIED || to == PARAM_UNSPECIFIED || to == PARAM_STRING)
+    if (from == to || from == PARAM_UNSPECIFIED || to == PARAM_UNSPECIFIED ||
+        to == PARAM_STRING)
         return true;
     if (numeric(from) && numeric(to))
         return true;
@@ -242,8 +248,9 @@ static bool may_become(enum param_type from, enum param_type to)
 }
 
 /* what is known now about a parameter that the component declares */
-static int check_param(struct dag_reader *d, const struct node *n, const struct task_def *t,
-                       const struct param_def *p, struct source *s, struct err *e)
+static int check_param(struct dag_reader *d, const struct node *n,
+                       const struct task_def *t, const struct param_def *p,
+                       struct source *s, struct err *e)
 {
     struct err why;
 
@@ -257,15 +264,17 @@ static int check_param(struct dag_reader *d, const struct node *n, const struct 
         if (value_check_in(d->r->a, p->type, v, &why) < 0)
             return read_err_at(d->r, n, s->pos, e, "%s", why.text);
         if (!param_allows(p, v))
-            return read_err_at(d->r, n, s->pos, e,
-                               "the constant is none of the literals of input \"%.80s\" of %.80s",
-                               p->name.ptr, t->component->name.ptr);
+            return read_err_at(
+                d->r, n, s->pos, e,
+                "the constant is none of the literals of input \"%.80s\" of %.80s",
+                p->name.ptr, t->component->name.ptr);
     }
     if (s->kind == SOURCE_TASK_OUTPUT) {
         const struct task_def *from = &d->c->dag->tasks[s->task_index];
         const struct param_def *out = io_param(&from->component->out, s->name);
 
-        if (from->component->executor && !task_is_loop(from) && !may_become(out->type, p->type))
+        if (from->component->executor && !task_is_loop(from) &&
+            !may_become(out->type, p->type))
             return read_err_at(d->r, n, s->pos, e,
                                "want %s, but output \"%.80s\" of task \"%.80s\" is %s",
                                param_type_name(p->type), s->name.ptr, s->task.ptr,
@@ -315,8 +324,8 @@ int read_bindings(struct dag_reader *d, const struct node *inputs, struct task_d
     return 0;
 }
 
-int check_bindings(struct dag_reader *d, const struct node *task, const struct task_def *t,
-                   struct err *e)
+int check_bindings(struct dag_reader *d, const struct node *task,
+                   const struct task_def *t, struct err *e)
 {
     const struct io_defs *in = &t->component->in;
     AUTO_FREE bool *given = xalloc(in->n_params + in->n_artifacts + 1);
@@ -338,7 +347,8 @@ int check_bindings(struct dag_reader *d, const struct node *task, const struct t
     for (size_t i = 0; i < in->n_params && !missing; i++) {
         const struct param_def *p = &in->params[i];
 
-        if (!given[i] && !p->optional && !p->default_value && !str_eq(p->name, t->item_name))
+        if (!given[i] && !p->optional && !p->default_value &&
+            !str_eq(p->name, t->item_name))
             missing = p->name.ptr;
     }
     for (size_t i = 0; i < in->n_artifacts && !missing; i++) {
@@ -350,7 +360,8 @@ int check_bindings(struct dag_reader *d, const struct node *task, const struct t
     }
     if (!missing)
         return 0;
-    return read_err_at(d->r, task, t->pos, e,
-                       "the required input %s \"%.80s\" of component %.80s is not given", what,
-                       missing, t->component->name.ptr);
+    return read_err_at(
+        d->r, task, t->pos, e,
+        "the required input %s \"%.80s\" of component %.80s is not given", what,
+        missing, t->component->name.ptr);
 }

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check.c - what no single place in the file can tell
  *
- * Circles: tasks of one DAG that wait for each other, components that contain themselves.
- * Size: a component with ten tasks of the next component, twenty levels deep, is a small file
- * and 10^20 task instances, so instances are counted before anybody makes them. Placeholders:
- * a name that neither component nor task knows would only show when the task starts, maybe
- * hours from now.
+ * Circles: tasks of one DAG that wait for each other, components that contain
+ * themselves. Size: a component with ten tasks of the next component, twenty levels
+ * deep, is a small file and 10^20 task instances, so instances are counted before
+ * anybody makes them. Placeholders: a name that neither component nor task knows would
+ * only show when the task starts, maybe hours from now.
  */
 #include "spec/placeholder.h"
 #include "spec/reader.h"
 
 #include <stdio.h>
 
-/* Circles of tasks: take away what waits for nothing, again and again; what is left over
- * waits in a circle or behind one. */
+/* Circles of tasks: take away what waits for nothing, again and again; what is left
+ * over waits in a circle or behind one. */
 
 struct order {
     const struct dag *g;
@@ -57,7 +57,8 @@ static size_t take_away(struct order *o)
     return n_queue;
 }
 
-/* from any task that is left over, its first dependency that is left over leads into a circle */
+/* from any task that is left over, its first dependency that is left over leads into a
+ * circle */
 static size_t enter_circle(const struct order *o, size_t at)
 {
     AUTO_FREE bool *seen = xalloc(o->g->n_tasks);
@@ -76,8 +77,8 @@ static size_t enter_circle(const struct order *o, size_t at)
     return at;
 }
 
-static int circle_err(const struct reader *r, const struct node *tasks, const struct order *o,
-                      struct err *e)
+static int circle_err(const struct reader *r, const struct node *tasks,
+                      const struct order *o, struct err *e)
 {
     const struct dag *g = o->g;
     AUTO_BUF struct buf names = {0};
@@ -98,8 +99,8 @@ static int circle_err(const struct reader *r, const struct node *tasks, const st
         }
     } while (at != first && names.len < 200);
     buf_addf(&names, "%s%.60s", at == first ? "" : "... -> ", g->tasks[first].key.ptr);
-    return read_err_at(r, tasks, g->tasks[first].pos, e, "tasks wait for each other: %s",
-                       buf_str(&names));
+    return read_err_at(r, tasks, g->tasks[first].pos, e,
+                       "tasks wait for each other: %s", buf_str(&names));
 }
 
 int check_order(const struct reader *r, const struct node *tasks, const struct dag *g,
@@ -170,8 +171,8 @@ static int count_tasks(struct nesting *n, struct component *c, struct err *e)
     n->depth--;
     c->n_inside = total;
     if (total > LIMIT_TASKS)
-        return pos_err(e, ERR_LIMIT, n->r->file, c->pos, "%.80s: more than %d tasks", c->name.ptr,
-                       LIMIT_TASKS);
+        return pos_err(e, ERR_LIMIT, n->r->file, c->pos, "%.80s: more than %d tasks",
+                       c->name.ptr, LIMIT_TASKS);
     return 0;
 }
 
@@ -190,19 +191,20 @@ struct unknowns {
     size_t n;
 };
 
-static int word_err(const struct reader *r, const struct component *c, const struct unknown *u,
-                    const char *direction, struct err *e)
+static int word_err(const struct reader *r, const struct component *c,
+                    const struct unknown *u, const char *direction, struct err *e)
 {
     const struct executor *x = c->executor;
     char where[40] = "";
 
     if (u->index != SIZE_MAX)
         snprintf(where, sizeof(where), "[%zu]", u->index);
-    return pos_err(e, ERR_INPUT, r->file, x->pos,
-                   "deploymentSpec.executors.%.80s.container.%s%s: %s %s \"%.*s\" is not known "
-                   "to component %.80s",
-                   x->label.ptr, u->list, where, direction, u->artifact ? "artifact" : "parameter",
-                   (int)(u->name.len < 80 ? u->name.len : 80), u->name.ptr, c->name.ptr);
+    return pos_err(
+        e, ERR_INPUT, r->file, x->pos,
+        "deploymentSpec.executors.%.80s.container.%s%s: %s %s \"%.*s\" is not known "
+        "to component %.80s",
+        x->label.ptr, u->list, where, direction, u->artifact ? "artifact" : "parameter",
+        (int)(u->name.len < 80 ? u->name.len : 80), u->name.ptr, c->name.ptr);
 }
 
 static bool is_output(enum placeholder_kind k)
@@ -213,13 +215,15 @@ static bool is_output(enum placeholder_kind k)
 
 static bool is_artifact(enum placeholder_kind k)
 {
-    return k == PH_INPUT_ARTIFACT || k == PH_INPUT_ARTIFACT_URI || k == PH_INPUT_ARTIFACT_PATH ||
-           k == PH_INPUT_ARTIFACT_META || k == PH_OUTPUT_ARTIFACT_URI ||
-           k == PH_OUTPUT_ARTIFACT_PATH || k == PH_OUTPUT_ARTIFACT_META;
+    return k == PH_INPUT_ARTIFACT || k == PH_INPUT_ARTIFACT_URI ||
+           k == PH_INPUT_ARTIFACT_PATH || k == PH_INPUT_ARTIFACT_META ||
+           k == PH_OUTPUT_ARTIFACT_URI || k == PH_OUTPUT_ARTIFACT_PATH ||
+           k == PH_OUTPUT_ARTIFACT_META;
 }
 
-static int check_word(const struct reader *r, const struct component *c, struct str word,
-                      const char *list, size_t index, struct unknowns *found, struct err *e)
+static int check_word(const struct reader *r, const struct component *c,
+                      struct str word, const char *list, size_t index,
+                      struct unknowns *found, struct err *e)
 {
     struct placeholder ph;
     size_t at = 0, len;
@@ -264,8 +268,9 @@ static int check_input_name(void *ctx, struct str name, struct err *e)
     return 0;
 }
 
-static int check_list(const struct reader *r, const struct component *c, const struct str *words,
-                      size_t n, const char *list, struct unknowns *found, struct err *e)
+static int check_list(const struct reader *r, const struct component *c,
+                      const struct str *words, size_t n, const char *list,
+                      struct unknowns *found, struct err *e)
 {
     const struct executor *x = c->executor;
 
@@ -277,14 +282,14 @@ static int check_list(const struct reader *r, const struct component *c, const s
             return -1;
         if (placeholder_word_check(words[i], check_input_name, &w, &why) < 0)
             return pos_err(e, ERR_INPUT, r->file, x->pos,
-                           "deploymentSpec.executors.%.80s.container.%s[%zu]: %s", x->label.ptr,
-                           list, i, why.text);
+                           "deploymentSpec.executors.%.80s.container.%s[%zu]: %s",
+                           x->label.ptr, list, i, why.text);
     }
     return 0;
 }
 
-static int check_words(const struct reader *r, const struct component *c, struct unknowns *found,
-                       struct err *e)
+static int check_words(const struct reader *r, const struct component *c,
+                       struct unknowns *found, struct err *e)
 {
     const struct executor *x = c->executor;
     const struct {
@@ -313,8 +318,8 @@ static int check_words(const struct reader *r, const struct component *c, struct
 static const struct unknowns none_unknown;
 
 /* heap, or &none_unknown, as for nearly every component; NULL with *e set */
-static const struct unknowns *unknowns_of(const struct reader *r, const struct component *c,
-                                          struct err *e)
+static const struct unknowns *unknowns_of(const struct reader *r,
+                                          const struct component *c, struct err *e)
 {
     struct unknowns found = {.n = 0};
     struct unknowns *kept;
@@ -340,8 +345,8 @@ static bool task_binds(const struct task_def *t, const struct unknown *u)
     return false;
 }
 
-static int check_dag_words(const struct reader *r, const struct dag *g, struct map *by_component,
-                           struct err *e)
+static int check_dag_words(const struct reader *r, const struct dag *g,
+                           struct map *by_component, struct err *e)
 {
     for (size_t i = 0; i < g->n_tasks; i++) {
         const struct task_def *t = &g->tasks[i];

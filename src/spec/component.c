@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* component.c - what a component takes and gives: input and output definitions
  *
- * Interfaces are read for all components before any DAG, because tasks refer to components
- * in any order and want to be checked against them at once, with the node still in hand.
+ * Interfaces are read for all components before any DAG, because tasks refer to
+ * components in any order and want to be checked against them at once, with the node
+ * still in hand.
  */
 #include "spec/reader.h"
 
@@ -33,8 +34,8 @@ static const struct {
     {"STRING", PARAM_STRING},
 };
 
-static int read_type(const struct reader *r, const struct node *n, const struct node *old,
-                     enum param_type *out, struct err *e)
+static int read_type(const struct reader *r, const struct node *n,
+                     const struct node *old, enum param_type *out, struct err *e)
 {
     const char *names[N_ELEMS(types)];
     uint64_t number;
@@ -134,8 +135,8 @@ static int read_param(struct reader *r, const struct member *m, struct param_def
     return check_default(r, f[DEFAULT], p, e);
 }
 
-int read_schema(struct reader *r, const struct node *n, struct str *title, struct str *version,
-                struct err *e)
+int read_schema(struct reader *r, const struct node *n, struct str *title,
+                struct str *version, struct err *e)
 {
     enum { TITLE, INSTANCE, URI, VERSION, N };
     static const char *const names[] = {"schemaTitle", "instanceSchema", "schemaUri",
@@ -154,13 +155,13 @@ int read_schema(struct reader *r, const struct node *n, struct str *title, struc
     return 0;
 }
 
-static int read_artifact(struct reader *r, const struct member *m, struct artifact_def *d,
-                         struct err *e)
+static int read_artifact(struct reader *r, const struct member *m,
+                         struct artifact_def *d, struct err *e)
 {
     enum { TYPE, LIST, OPTIONAL, DESCRIPTION, METADATA, PROPERTIES, CUSTOM, N };
-    static const char *const names[] = {"artifactType", "isArtifactList", "isOptional",
-                                        "description",  "metadata",       "properties",
-                                        "customProperties"};
+    static const char *const names[] = {
+        "artifactType", "isArtifactList", "isOptional",      "description",
+        "metadata",     "properties",     "customProperties"};
     const struct node *f[N];
 
     d->name = arena_str(r->a, m->key);
@@ -180,8 +181,8 @@ static int read_artifact(struct reader *r, const struct member *m, struct artifa
     return read_struct(r, f[METADATA], &d->metadata, e);
 }
 
-/* Interfaces are small and searched from front to back; past this size there is an index, so
- * that a hostile file cannot make the parser quadratic */
+/* Interfaces are small and searched from front to back; past this size there is an
+ * index, so that a hostile file cannot make the parser quadratic */
 #define SMALL_INTERFACE 16
 
 struct name_index {
@@ -199,11 +200,13 @@ static int cmp_str(struct str a, struct str b)
 
 static int cmp_name_index(const void *a, const void *b)
 {
-    return cmp_str(((const struct name_index *)a)->name, ((const struct name_index *)b)->name);
+    return cmp_str(((const struct name_index *)a)->name,
+                   ((const struct name_index *)b)->name);
 }
 
 /* `first` is the name of the first of n definitions that are `size` bytes each */
-static uint32_t *index_names(struct arena *a, const struct str *first, size_t n, size_t size)
+static uint32_t *index_names(struct arena *a, const struct str *first, size_t n,
+                             size_t size)
 {
     AUTO_FREE struct name_index *order = NULL;
     uint32_t *out;
@@ -225,8 +228,8 @@ static uint32_t *index_names(struct arena *a, const struct str *first, size_t n,
 }
 
 /* where `name` is among n definitions; n when it is not */
-static size_t find_name(const struct str *first, size_t n, size_t size, const uint32_t *index,
-                        struct str name)
+static size_t find_name(const struct str *first, size_t n, size_t size,
+                        const uint32_t *index, struct str name)
 {
     size_t low = 0, high = n;
     struct str at;
@@ -257,8 +260,8 @@ static size_t find_name(const struct str *first, size_t n, size_t size, const ui
 
 const struct param_def *io_param(const struct io_defs *d, struct str name)
 {
-    size_t i = find_name(&d->params->name, d->n_params, sizeof(*d->params), d->params_by_name,
-                         name);
+    size_t i = find_name(&d->params->name, d->n_params, sizeof(*d->params),
+                         d->params_by_name, name);
 
     return i < d->n_params ? &d->params[i] : NULL;
 }
@@ -271,7 +274,8 @@ const struct artifact_def *io_artifact(const struct io_defs *d, struct str name)
     return i < d->n_artifacts ? &d->artifacts[i] : NULL;
 }
 
-static int read_io(struct reader *r, const struct node *n, struct io_defs *io, struct err *e)
+static int read_io(struct reader *r, const struct node *n, struct io_defs *io,
+                   struct err *e)
 {
     enum { PARAMS, ARTIFACTS, N };
     static const char *const names[] = {"parameters", "artifacts"};
@@ -289,7 +293,8 @@ static int read_io(struct reader *r, const struct node *n, struct io_defs *io, s
             read_param(r, &m[i], &io->params[i], e) < 0)
             return -1;
     }
-    io->params_by_name = index_names(r->a, &io->params->name, io->n_params, sizeof(*io->params));
+    io->params_by_name =
+        index_names(r->a, &io->params->name, io->n_params, sizeof(*io->params));
 
     if (read_map(r, f[ARTIFACTS], &m, &io->n_artifacts, e) < 0)
         return -1;
@@ -300,7 +305,8 @@ static int read_io(struct reader *r, const struct node *n, struct io_defs *io, s
             return -1;
         if (io_param(io, io->artifacts[i].name))
             return read_err_at(r, f[ARTIFACTS], m[i].key_pos, e,
-                               "\"%.80s\" is the name of a parameter too", m[i].key.ptr);
+                               "\"%.80s\" is the name of a parameter too",
+                               m[i].key.ptr);
     }
     io->artifacts_by_name = index_names(r->a, &io->artifacts->name, io->n_artifacts,
                                         sizeof(*io->artifacts));
@@ -337,18 +343,20 @@ static int find_executor(struct reader *r, const struct node *n, struct componen
                     hint_of(label, names, r->p->n_executors).text);
 }
 
-int read_component(struct reader *r, const struct node *n, struct component *c, struct err *e)
+int read_component(struct reader *r, const struct node *n, struct component *c,
+                   struct err *e)
 {
     enum { IN, OUT, DAG, LABEL, PLATFORMS, PASS, N };
-    static const char *const names[] = {"inputDefinitions", "outputDefinitions",
-                                        "dag",              "executorLabel",
-                                        "singlePlatformSpecs", "taskConfigPassthroughs"};
+    static const char *const names[] = {
+        "inputDefinitions", "outputDefinitions",   "dag",
+        "executorLabel",    "singlePlatformSpecs", "taskConfigPassthroughs"};
     const struct node *f[N];
     struct member *pass;
     size_t n_pass;
 
     if (read_fields(r, n, names, N, f, e) < 0 || read_io(r, f[IN], &c->in, e) < 0 ||
-        read_io(r, f[OUT], &c->out, e) < 0 || read_list(r, f[PASS], &pass, &n_pass, e) < 0)
+        read_io(r, f[OUT], &c->out, e) < 0 ||
+        read_list(r, f[PASS], &pass, &n_pass, e) < 0)
         return -1;
     if (n_pass)
         c->passthrough_pos = f[PASS]->pos;

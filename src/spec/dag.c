@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dag.c - the tasks and outputs of one DAG component
  *
- * Two passes, because tasks name each other in any order: the first gives every task its
- * index and its component, the second reads what they want from each other. At the end every
- * reference is an index, the dependencies are known and have no cycle.
+ * Two passes, because tasks name each other in any order: the first gives every task
+ * its index and its component, the second reads what they want from each other. At the
+ * end every reference is an index, the dependencies are known and have no cycle.
  */
 #include "spec/reader.h"
 
@@ -28,8 +28,9 @@ enum {
     N_TASK_FIELDS
 };
 static const char *const task_fields[] = {
-    "taskInfo",          "componentRef",     "inputs",         "dependentTasks", "triggerPolicy",
-    "parameterIterator", "artifactIterator", "iteratorPolicy", "retryPolicy",    "cachingOptions",
+    "taskInfo",      "componentRef",      "inputs",           "dependentTasks",
+    "triggerPolicy", "parameterIterator", "artifactIterator", "iteratorPolicy",
+    "retryPolicy",   "cachingOptions",
 };
 
 static int find_component(struct reader *r, const struct node *n, struct task_def *t,
@@ -49,12 +50,12 @@ static int find_component(struct reader *r, const struct node *n, struct task_de
 
     for (size_t i = 0; i < r->p->n_components; i++)
         all[i] = r->p->components[i]->name.ptr;
-    return read_err(r, f[0] ? f[0] : n, e, "component \"%.80s\" does not exist%s", name.ptr,
-                    hint_of(name, all, r->p->n_components).text);
+    return read_err(r, f[0] ? f[0] : n, e, "component \"%.80s\" does not exist%s",
+                    name.ptr, hint_of(name, all, r->p->n_components).text);
 }
 
-static int first_pass(struct dag_reader *d, const struct node *tasks, const struct member *m,
-                      struct task_def *t, struct err *e)
+static int first_pass(struct dag_reader *d, const struct node *tasks,
+                      const struct member *m, struct task_def *t, struct err *e)
 {
     const struct node *ref = node_member(m->value, "componentRef");
 
@@ -63,22 +64,26 @@ static int first_pass(struct dag_reader *d, const struct node *tasks, const stru
     t->pos = m->key_pos;
     t->cache_key = t->condition = STR("");
     t->items_raw = t->items_input = t->item_name = STR("");
-    t->retry = (struct retry_policy){.backoff_max_ms = 3600 * 1000, .backoff_factor = 2};
+    t->retry =
+        (struct retry_policy){.backoff_max_ms = 3600 * 1000, .backoff_factor = 2};
     if (read_name_ok(d->r, tasks, m, e) < 0)
         return -1;
     if (m->value->kind != NODE_MAP || node_is_null(ref))
-        return read_err_at(d->r, m->value, m->key_pos, e, "the task has no componentRef");
+        return read_err_at(d->r, m->value, m->key_pos, e,
+                           "the task has no componentRef");
     map_put(&d->tasks, t->key, t);
     return find_component(d->r, ref, t, e);
 }
 
-static int read_info(struct reader *r, const struct node *n, struct task_def *t, struct err *e)
+static int read_info(struct reader *r, const struct node *n, struct task_def *t,
+                     struct err *e)
 {
     enum { NAME, TASK_NAME, N };
     static const char *const names[] = {"name", "taskName"};
     const struct node *f[N];
 
-    if (read_fields(r, n, names, N, f, e) < 0 || read_str(r, f[NAME], &t->display_name, e) < 0)
+    if (read_fields(r, n, names, N, f, e) < 0 ||
+        read_str(r, f[NAME], &t->display_name, e) < 0)
         return -1;
     if (!t->display_name.len)
         t->display_name = t->key;
@@ -119,7 +124,8 @@ static int read_trigger(struct reader *r, const struct node *n, struct task_def 
 }
 
 /* items.raw is JSON text of a list */
-static int check_raw(struct reader *r, const struct node *n, struct str raw, struct err *e)
+static int check_raw(struct reader *r, const struct node *n, struct str raw,
+                     struct err *e)
 {
     struct arena scratch = {0};
     struct value v;
@@ -150,7 +156,8 @@ static int read_items(struct reader *r, const struct node *n, struct task_def *t
     }
     if (node_is_null(f[RAW]) == node_is_null(f[PARAM]))
         return read_err(r, n, e, "want the items of the loop: %s",
-                        t->iterates_artifacts ? "inputArtifact" : "raw or inputParameter");
+                        t->iterates_artifacts ? "inputArtifact"
+                                              : "raw or inputParameter");
     if (read_str(r, f[RAW], &t->items_raw, e) < 0 ||
         read_str(r, f[PARAM], &t->items_input, e) < 0)
         return -1;
@@ -166,15 +173,16 @@ static int read_iterator(struct reader *r, const struct node *n, struct task_def
     static const char *const names[] = {"items", "itemInput"};
     const struct node *f[N];
 
-    if (read_fields(r, n, names, N, f, e) < 0 || read_str(r, f[INPUT], &t->item_name, e) < 0)
+    if (read_fields(r, n, names, N, f, e) < 0 ||
+        read_str(r, f[INPUT], &t->item_name, e) < 0)
         return -1;
     if (node_is_null(f[ITEMS]) || !t->item_name.len)
         return read_err(r, n, e, "want items and itemInput");
     return read_items(r, f[ITEMS], t, e);
 }
 
-static int read_loop(struct reader *r, const struct node *const f[], const struct member *task,
-                     struct task_def *t, struct err *e)
+static int read_loop(struct reader *r, const struct node *const f[],
+                     const struct member *task, struct task_def *t, struct err *e)
 {
     static const char *const policy_names[] = {"parallelismLimit"};
     const struct node *policy[1];
@@ -205,8 +213,10 @@ static int check_loop(struct reader *r, const struct node *n, const struct task_
 
     if (!task_is_loop(t))
         return 0;
-    if (t->iterates_artifacts ? !io_artifact(in, t->item_name) : !io_param(in, t->item_name))
-        return read_err_at(r, n, t->pos, e, "%.80s has no input %s \"%.80s\" for the item",
+    if (t->iterates_artifacts ? !io_artifact(in, t->item_name)
+                              : !io_param(in, t->item_name))
+        return read_err_at(r, n, t->pos, e,
+                           "%.80s has no input %s \"%.80s\" for the item",
                            t->component->name.ptr, what, t->item_name.ptr);
     if (!t->items_input.len)
         return 0;
@@ -214,7 +224,8 @@ static int check_loop(struct reader *r, const struct node *n, const struct task_
         if (str_eq(b[i].name, t->items_input))
             return 0;
     }
-    return read_err_at(r, n, t->pos, e, "the task has no input %s \"%.80s\" to loop over", what,
+    return read_err_at(r, n, t->pos, e,
+                       "the task has no input %s \"%.80s\" to loop over", what,
                        t->items_input.ptr);
 }
 
@@ -222,8 +233,8 @@ static int read_retry(struct reader *r, const struct node *n, struct retry_polic
                       struct err *e)
 {
     enum { COUNT, BACKOFF, FACTOR, MAX, N };
-    static const char *const names[] = {"maxRetryCount", "backoffDuration", "backoffFactor",
-                                        "backoffMaxDuration"};
+    static const char *const names[] = {"maxRetryCount", "backoffDuration",
+                                        "backoffFactor", "backoffMaxDuration"};
     const struct node *f[N];
     uint64_t count = 0;
 
@@ -303,8 +314,8 @@ static int second_pass(struct dag_reader *d, const struct member *m, struct task
     if (read_fields(r, m->value, task_fields, N_TASK_FIELDS, f, e) < 0 ||
         read_info(r, f[INFO], t, e) < 0 || read_trigger(r, f[TRIGGER], t, e) < 0 ||
         read_loop(r, f, m, t, e) < 0 || read_retry(r, f[RETRY], &t->retry, e) < 0 ||
-        read_caching(r, f[CACHING], t, e) < 0 || read_dependent(d, f[DEPENDENT], e) < 0 ||
-        read_bindings(d, f[INPUTS], t, e) < 0)
+        read_caching(r, f[CACHING], t, e) < 0 ||
+        read_dependent(d, f[DEPENDENT], e) < 0 || read_bindings(d, f[INPUTS], t, e) < 0)
         return -1;
     keep_deps(d, t);
     if (check_loop(r, m->value, t, e) < 0)
@@ -319,7 +330,8 @@ static int read_selector(struct dag_reader *d, const struct node *n, bool artifa
 {
     enum { TASK, KEY, N };
     static const char *const param_names[] = {"producerSubtask", "outputParameterKey"};
-    static const char *const artifact_names[] = {"producerSubtask", "outputArtifactKey"};
+    static const char *const artifact_names[] = {"producerSubtask",
+                                                 "outputArtifactKey"};
     const struct node *f[N];
 
     if (read_fields(d->r, n, artifact ? artifact_names : param_names, N, f, e) < 0)
@@ -348,8 +360,8 @@ static int read_selectors(struct dag_reader *d, const struct node *n, bool artif
     return 0;
 }
 
-static int read_param_output(struct dag_reader *d, const struct member *m, struct dag_output *o,
-                             struct err *e)
+static int read_param_output(struct dag_reader *d, const struct member *m,
+                             struct dag_output *o, struct err *e)
 {
     enum { FROM, ONE_OF, N };
     static const char *const names[] = {"valueFromParameter", "valueFromOneof"};
@@ -438,8 +450,8 @@ static int check_outputs(struct dag_reader *d, const struct node *dag, struct er
     return 0;
 }
 
-static int read_outputs(struct dag_reader *d, const struct node *dag, const struct node *n,
-                        struct err *e)
+static int read_outputs(struct dag_reader *d, const struct node *dag,
+                        const struct node *n, struct err *e)
 {
     enum { PARAMS, ARTIFACTS, N };
     static const char *const names[] = {"parameters", "artifacts"};
@@ -480,7 +492,8 @@ static int read_all(struct dag_reader *d, const struct node *dag, struct err *e)
     return read_outputs(d, dag, f[OUTPUTS], e);
 }
 
-int read_dag(struct reader *r, const struct node *dag, struct component *c, struct err *e)
+int read_dag(struct reader *r, const struct node *dag, struct component *c,
+             struct err *e)
 {
     struct dag_reader d = {.r = r, .c = c};
     int rc = read_all(&d, dag, e);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* executor.c - deploymentSpec: containers and importers
  *
- * In KFP's schema deploymentSpec is a free object and unknown keys in it are ignored. They
- * are here, too, but each one leaves a notice: whoever misspells "image" should hear of it.
+ * In KFP's schema deploymentSpec is a free object and unknown keys in it are ignored.
+ * They are here, too, but each one leaves a notice: whoever misspells "image" should
+ * hear of it.
  */
 #include "spec/reader.h"
 
 #include <stdio.h>
 
-static int read_words(struct reader *r, const struct node *n, struct str **out, size_t *n_out,
-                      struct err *e)
+static int read_words(struct reader *r, const struct node *n, struct str **out,
+                      size_t *n_out, struct err *e)
 {
     struct member *m;
 
@@ -24,7 +25,8 @@ static int read_words(struct reader *r, const struct node *n, struct str **out, 
     return 0;
 }
 
-static int read_env(struct reader *r, const struct node *n, struct executor *x, struct err *e)
+static int read_env(struct reader *r, const struct node *n, struct executor *x,
+                    struct err *e)
 {
     enum { NAME, VALUE, N };
     static const char *const names[] = {"name", "value"};
@@ -39,10 +41,12 @@ static int read_env(struct reader *r, const struct node *n, struct executor *x, 
 
         v->name = v->value = STR("");
         if (read_fields_noting(r, m[i].value, names, N, f, e) < 0 ||
-            read_str(r, f[NAME], &v->name, e) < 0 || read_str(r, f[VALUE], &v->value, e) < 0)
+            read_str(r, f[NAME], &v->name, e) < 0 ||
+            read_str(r, f[VALUE], &v->value, e) < 0)
             return -1;
         if (!v->name.len || memchr(v->name.ptr, '=', v->name.len))
-            return read_err(r, m[i].value, e, "\"%.80s\" is no name of an environment variable",
+            return read_err(r, m[i].value, e,
+                            "\"%.80s\" is no name of an environment variable",
                             v->name.ptr);
     }
     return 0;
@@ -70,11 +74,12 @@ static int read_quantity(struct reader *r, const struct node *n, const char *uni
     return 0;
 }
 
-static int read_accelerator(struct reader *r, const struct node *n, struct resources *res,
-                            struct err *e)
+static int read_accelerator(struct reader *r, const struct node *n,
+                            struct resources *res, struct err *e)
 {
     enum { TYPE, COUNT, OLD_TYPE, OLD_COUNT, N };
-    static const char *const names[] = {"resourceType", "resourceCount", "type", "count"};
+    static const char *const names[] = {"resourceType", "resourceCount", "type",
+                                        "count"};
     const struct node *f[N];
 
     if (read_fields_noting(r, n, names, N, f, e) < 0 ||
@@ -88,11 +93,22 @@ static int read_accelerator(struct reader *r, const struct node *n, struct resou
 static int read_resources(struct reader *r, const struct node *n, struct resources *res,
                           struct err *e)
 {
-    enum { CPU_L, CPU_R, MEM_L, MEM_R, OLD_CPU_L, OLD_CPU_R, OLD_MEM_L, OLD_MEM_R, ACC, N };
+    enum {
+        CPU_L,
+        CPU_R,
+        MEM_L,
+        MEM_R,
+        OLD_CPU_L,
+        OLD_CPU_R,
+        OLD_MEM_L,
+        OLD_MEM_R,
+        ACC,
+        N
+    };
     static const char *const names[] = {
-        "resourceCpuLimit", "resourceCpuRequest", "resourceMemoryLimit",
-        "resourceMemoryRequest", "cpuLimit", "cpuRequest",
-        "memoryLimit", "memoryRequest", "accelerator",
+        "resourceCpuLimit",      "resourceCpuRequest", "resourceMemoryLimit",
+        "resourceMemoryRequest", "cpuLimit",           "cpuRequest",
+        "memoryLimit",           "memoryRequest",      "accelerator",
     };
     const struct node *f[N];
 
@@ -120,7 +136,8 @@ static int read_container(struct reader *r, const struct node *n, struct executo
     const struct node *f[N];
 
     x->image = STR("");
-    if (read_fields_noting(r, n, names, N, f, e) < 0 || read_word(r, f[IMAGE], &x->image, e) < 0 ||
+    if (read_fields_noting(r, n, names, N, f, e) < 0 ||
+        read_word(r, f[IMAGE], &x->image, e) < 0 ||
         read_words(r, f[COMMAND], &x->command, &x->n_command, e) < 0 ||
         read_words(r, f[ARGS], &x->args, &x->n_args, e) < 0 ||
         read_env(r, f[ENV], x, e) < 0)
@@ -130,10 +147,12 @@ static int read_container(struct reader *r, const struct node *n, struct executo
     return read_resources(r, f[RESOURCES], &x->res, e);
 }
 
-static int read_uri(struct reader *r, const struct node *n, struct source *out, struct err *e)
+static int read_uri(struct reader *r, const struct node *n, struct source *out,
+                    struct err *e)
 {
     enum { CONSTANT, OLD_CONSTANT, PARAMETER, N };
-    static const char *const names[] = {"constant", "constantValue", "runtimeParameter"};
+    static const char *const names[] = {"constant", "constantValue",
+                                        "runtimeParameter"};
     const struct node *f[N];
 
     if (read_fields_noting(r, n, names, N, f, e) < 0)
@@ -155,9 +174,9 @@ static int read_importer(struct reader *r, const struct node *n, struct executor
                          struct err *e)
 {
     enum { URI, SCHEMA, REIMPORT, METADATA, WORKSPACE, PROPERTIES, CUSTOM, N };
-    static const char *const names[] = {"artifactUri", "typeSchema",          "reimport",
-                                        "metadata",    "downloadToWorkspace", "properties",
-                                        "customProperties"};
+    static const char *const names[] = {
+        "artifactUri",         "typeSchema", "reimport",        "metadata",
+        "downloadToWorkspace", "properties", "customProperties"};
     struct importer_def *i = arena_alloc(r->a, sizeof(*i));
     const struct node *f[N];
 
@@ -178,7 +197,8 @@ static int read_executor(struct reader *r, const struct node *n, struct executor
                          struct err *e)
 {
     enum { CONTAINER, IMPORTER, RESOLVER, CUSTOM, N };
-    static const char *const names[] = {"container", "importer", "resolver", "customJob"};
+    static const char *const names[] = {"container", "importer", "resolver",
+                                        "customJob"};
     const struct node *f[N];
 
     if (read_fields_noting(r, n, names, N, f, e) < 0)

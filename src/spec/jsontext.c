@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* jsontext.c - JSON text -> tree
  *
- * libyaml reads most of JSON, but not all: keys over 1,024 bytes, surrogate pairs and 1e5
- * come out wrong or not at all. yyjson reads all of it and keeps no positions. So here is a
- * small strict reader (RFC 8259) that feeds the same builder. It does not recurse: the
- * builder's stack of open containers is the only state.
+ * libyaml reads most of JSON, but not all: keys over 1,024 bytes, surrogate pairs and
+ * 1e5 come out wrong or not at all. yyjson reads all of it and keeps no positions. So
+ * here is a small strict reader (RFC 8259) that feeds the same builder. It does not
+ * recurse: the builder's stack of open containers is the only state.
  */
 #include "spec/tree.h"
 
@@ -13,8 +13,8 @@
 struct jsontext {
     struct tree_build *t;
     struct str text;
-    size_t at;          /* byte offset */
-    size_t counted;     /* columns are known up to this offset */
+    size_t at;      /* byte offset */
+    size_t counted; /* columns are known up to this offset */
     struct pos counted_pos;
     struct buf scratch; /* the string being read */
 };
@@ -36,7 +36,8 @@ static struct pos here(struct jsontext *j)
 static int bad(struct jsontext *j, const char *what, struct err *e)
 {
     if (j->at >= j->text.len)
-        return pos_err(e, ERR_INPUT, j->t->file, here(j), "JSON: the text ends too early");
+        return pos_err(e, ERR_INPUT, j->t->file, here(j),
+                       "JSON: the text ends too early");
     return pos_err(e, ERR_INPUT, j->t->file, here(j), "JSON: %s", what);
 }
 
@@ -47,7 +48,8 @@ static int peek(const struct jsontext *j)
 
 static void skip_space(struct jsontext *j)
 {
-    while (j->at < j->text.len && j->text.ptr[j->at] && strchr(" \t\r\n", j->text.ptr[j->at]))
+    while (j->at < j->text.len && j->text.ptr[j->at] &&
+           strchr(" \t\r\n", j->text.ptr[j->at]))
         j->at++;
 }
 
@@ -114,7 +116,8 @@ static int read_string(struct jsontext *j, struct err *e)
         size_t run = 0;
         int c;
 
-        while (j->at + run < j->text.len && (unsigned char)j->text.ptr[j->at + run] >= 0x20 &&
+        while (j->at + run < j->text.len &&
+               (unsigned char)j->text.ptr[j->at + run] >= 0x20 &&
                j->text.ptr[j->at + run] != '"' && j->text.ptr[j->at + run] != '\\')
             run++;
         buf_add(&j->scratch, j->text.ptr + j->at, run);
@@ -134,7 +137,8 @@ static size_t digits_from(const struct jsontext *j, size_t i)
 {
     size_t n = 0;
 
-    while (i + n < j->text.len && j->text.ptr[i + n] >= '0' && j->text.ptr[i + n] <= '9')
+    while (i + n < j->text.len && j->text.ptr[i + n] >= '0' &&
+           j->text.ptr[i + n] <= '9')
         n++;
     return n;
 }
@@ -232,8 +236,8 @@ static int read_value(struct jsontext *j, bool *opened, struct err *e)
         return read_word(j, e);
     if (read_string(j, e) < 0)
         return -1;
-    return tree_build_scalar(j->t, (struct str){buf_str(&j->scratch), j->scratch.len}, false, at,
-                             NULL, e);
+    return tree_build_scalar(j->t, (struct str){buf_str(&j->scratch), j->scratch.len},
+                             false, at, NULL, e);
 }
 
 static int read_key(struct jsontext *j, struct err *e)
@@ -244,7 +248,8 @@ static int read_key(struct jsontext *j, struct err *e)
         return bad(j, "want a key in double quotes", e);
     if (read_string(j, e) < 0)
         return -1;
-    if (tree_build_key(j->t, (struct str){buf_str(&j->scratch), j->scratch.len}, at, e) < 0)
+    if (tree_build_key(j->t, (struct str){buf_str(&j->scratch), j->scratch.len}, at,
+                       e) < 0)
         return -1;
     skip_space(j);
     if (peek(j) != ':')
@@ -258,7 +263,8 @@ static char closer(const struct jsontext *j)
     return j->t->open[j->t->depth - 1].node->kind == NODE_MAP ? '}' : ']';
 }
 
-/* close containers for as long as their end follows; then there is a comma, or all is read */
+/* close containers for as long as their end follows; then there is a comma, or all is
+ * read */
 static int after_value(struct jsontext *j, struct err *e)
 {
     for (;;) {
@@ -270,7 +276,8 @@ static int after_value(struct jsontext *j, struct err *e)
             return 0;
         }
         if (peek(j) != closer(j))
-            return bad(j, closer(j) == '}' ? "want a comma or }" : "want a comma or ]", e);
+            return bad(j, closer(j) == '}' ? "want a comma or }" : "want a comma or ]",
+                       e);
         j->at++;
         if (tree_build_close(j->t, e) < 0)
             return -1;

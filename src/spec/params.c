@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* params.c - the parameters of a run: given, default, absent
  *
- * The command line has only text, which is read by the declared type; a parameter file has
- * values, and they must have that type: 3 is no STRING. All that is required and missing is
- * named at once, so that nobody has to try five times.
+ * The command line has only text, which is read by the declared type; a parameter file
+ * has values, and they must have that type: 3 is no STRING. All that is required and
+ * missing is named at once, so that nobody has to try five times.
  */
 #include "spec/pipeline.h"
 
@@ -18,17 +18,19 @@ static int unknown(const struct io_defs *in, struct str name, struct err *e)
         names[i] = in->params[i].name.ptr;
     near = nearest(name, names, in->n_params);
     if (near)
-        return err_set(e, ERR_INPUT, "the pipeline has no parameter \"%.*s\", did you mean \"%.80s\"",
+        return err_set(e, ERR_INPUT,
+                       "the pipeline has no parameter \"%.*s\", did you mean \"%.80s\"",
                        (int)(name.len < 80 ? name.len : 80), name.ptr, near);
     if (!in->n_params)
-        return err_set(e, ERR_INPUT, "the pipeline takes no parameters, \"%.*s\" neither",
+        return err_set(e, ERR_INPUT,
+                       "the pipeline takes no parameters, \"%.*s\" neither",
                        (int)(name.len < 80 ? name.len : 80), name.ptr);
     return err_set(e, ERR_INPUT, "the pipeline has no parameter \"%.*s\"",
                    (int)(name.len < 80 ? name.len : 80), name.ptr);
 }
 
-static int convert(struct arena *a, const struct param_def *p, const struct given_param *g,
-                   struct value *out, struct err *e)
+static int convert(struct arena *a, const struct param_def *p,
+                   const struct given_param *g, struct value *out, struct err *e)
 {
     if (p->type == PARAM_FINAL_STATUS || p->type == PARAM_TASK_CONFIG)
         return err_set(e, ERR_INPUT, "a %s cannot be given", param_type_name(p->type));
@@ -44,10 +46,10 @@ static int convert(struct arena *a, const struct param_def *p, const struct give
     return 0;
 }
 
-static int take_given(struct arena *a, const struct param_def *p, const struct given_param *g,
-                      struct value *out, struct err *e)
+static int take_given(struct arena *a, const struct param_def *p,
+                      const struct given_param *g, struct value *out, struct err *e)
 {
-    struct value v;
+    struct value v = {0};
 
     if (convert(a, p, g, &v, e) < 0)
         return err_at(e, "parameter %.80s", p->name.ptr);
@@ -66,11 +68,12 @@ static int take_given(struct arena *a, const struct param_def *p, const struct g
 }
 
 int pipeline_root_params_in(struct arena *a, const struct pipeline *p,
-                            const struct given_param *given, size_t n_given, struct value *out,
-                            struct err *e)
+                            const struct given_param *given, size_t n_given,
+                            struct value *out, struct err *e)
 {
     const struct io_defs *in = &p->root->in;
-    AUTO_FREE const struct given_param **by_param = xalloc((in->n_params + 1) * sizeof(*by_param));
+    AUTO_FREE const struct given_param **by_param =
+        xalloc((in->n_params + 1) * sizeof(*by_param));
     AUTO_BUF struct buf missing = {0};
     struct value v = {.kind = VALUE_STRUCT, .n_items = in->n_params};
     const char *example = NULL;
@@ -101,7 +104,8 @@ int pipeline_root_params_in(struct arena *a, const struct pipeline *p,
         }
     }
     if (missing.len)
-        return err_set(e, ERR_INPUT, "parameters without a value: %.300s; give them as -p %.60s=...",
+        return err_set(e, ERR_INPUT,
+                       "parameters without a value: %.300s; give them as -p %.60s=...",
                        buf_str(&missing), example);
     *out = v;
     return 0;

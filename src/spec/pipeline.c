@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pipeline.c - text -> struct pipeline
  *
- *   text -> tree (yaml.c, jsontext.c) -> which document is what (here) -> executors, platform
+ *   text -> tree (yaml.c, jsontext.c) -> which document is what (here) -> executors,
+ * platform
  *        -> interfaces of all components -> their DAGs -> circles and sizes (check.c)
  *
- * A file may hold the specs as they are, or wrapped: as a Kubernetes manifest, a run request,
- * a PipelineJob. All wrappers come down to two nodes, the pipeline and the platform.
+ * A file may hold the specs as they are, or wrapped: as a Kubernetes manifest, a run
+ * request, a PipelineJob. All wrappers come down to two nodes, the pipeline and the
+ * platform.
  *
- * The tree lives in an arena of its own and goes at the end: of a big file it is three times
- * what the typed pipeline needs.
+ * The tree lives in an arena of its own and goes at the end: of a big file it is three
+ * times what the typed pipeline needs.
  */
 #include "spec/reader.h"
 
@@ -34,12 +36,24 @@ static int take(struct reader *r, const struct node *n, const struct node **slot
 }
 
 /* {pipelineSpec: ..., platformSpec: ...} and what else may stand beside them */
-static int take_wrapped(struct reader *r, const struct node *n, struct docs *d, struct err *e)
+static int take_wrapped(struct reader *r, const struct node *n, struct docs *d,
+                        struct err *e)
 {
-    enum { SPEC, PLATFORM, RUNTIME, NAME, DISPLAY, LABELS, DESCRIPTION, PIPELINE, CODE, N };
-    static const char *const names[] = {"pipelineSpec", "platformSpec", "runtimeConfig",
-                                        "name",         "displayName",  "labels",
-                                        "description",  "pipelineName", "codeSourceURL"};
+    enum {
+        SPEC,
+        PLATFORM,
+        RUNTIME,
+        NAME,
+        DISPLAY,
+        LABELS,
+        DESCRIPTION,
+        PIPELINE,
+        CODE,
+        N
+    };
+    static const char *const names[] = {
+        "pipelineSpec", "platformSpec", "runtimeConfig", "name",         "displayName",
+        "labels",       "description",  "pipelineName",  "codeSourceURL"};
     const struct node *f[N];
 
     if (read_fields(r, n, names, N, f, e) < 0)
@@ -53,15 +67,18 @@ static int take_wrapped(struct reader *r, const struct node *n, struct docs *d, 
 }
 
 /* apiVersion: pipelines.kubeflow.org/v2beta1 */
-static int take_manifest(struct reader *r, const struct node *n, struct docs *d, struct err *e)
+static int take_manifest(struct reader *r, const struct node *n, struct docs *d,
+                         struct err *e)
 {
     const struct node *kind = node_member(n, "kind"), *spec = node_member(n, "spec");
     const struct node *version = node_member(n, "apiVersion");
 
     if (version->kind == NODE_SCALAR && str_starts(version->text, "argoproj.io/"))
-        return read_err(r, version, e,
-                        "an Argo workflow, as KFP v1 wrote them: compile with kfp 2 or newer");
-    if (version->kind != NODE_SCALAR || !str_starts(version->text, "pipelines.kubeflow.org/"))
+        return read_err(
+            r, version, e,
+            "an Argo workflow, as KFP v1 wrote them: compile with kfp 2 or newer");
+    if (version->kind != NODE_SCALAR ||
+        !str_starts(version->text, "pipelines.kubeflow.org/"))
         return read_err(r, version, e, "a Kubernetes object that is no pipeline");
     if (kind && kind->kind == NODE_SCALAR && str_eqz(kind->text, "Pipeline"))
         return 0; /* only names and labels */
@@ -71,7 +88,8 @@ static int take_manifest(struct reader *r, const struct node *n, struct docs *d,
     return take_wrapped(r, spec, d, e);
 }
 
-static int classify(struct reader *r, const struct node *n, struct docs *d, struct err *e)
+static int classify(struct reader *r, const struct node *n, struct docs *d,
+                    struct err *e)
 {
     if (n->kind != NODE_MAP)
         return read_err(r, n, e, "no pipeline: want a map, got %s",
@@ -85,25 +103,31 @@ static int classify(struct reader *r, const struct node *n, struct docs *d, stru
     if (node_member(n, "platforms"))
         return take(r, n, &d->platform, "platform spec", e);
     if (node_member(n, "implementation"))
-        return read_err(r, n, e, "a component, not a pipeline: compile a pipeline that uses it");
-    return read_err(r, n, e, "neither a pipeline spec (pipelineInfo, root) nor a platform spec "
-                             "(platforms)");
+        return read_err(r, n, e,
+                        "a component, not a pipeline: compile a pipeline that uses it");
+    return read_err(r, n, e,
+                    "neither a pipeline spec (pipelineInfo, root) nor a platform spec "
+                    "(platforms)");
 }
 
-static int check_name(struct reader *r, const struct node *n, struct str name, struct err *e)
+static int check_name(struct reader *r, const struct node *n, struct str name,
+                      struct err *e)
 {
-    bool ok = name.len > 0 && name.len <= 128 && name.ptr[0] != '-' && name.ptr[0] != '.';
+    bool ok =
+        name.len > 0 && name.len <= 128 && name.ptr[0] != '-' && name.ptr[0] != '.';
 
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
 
-        ok = ok && ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.');
+        ok = ok &&
+             ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.');
     }
     if (!name.len)
         return read_err(r, n, e, "the pipeline has no name");
     if (!ok)
-        return read_err(r, n, e, "\"%.60s\" is no name of a pipeline: want lower-case letters, "
-                                 "digits, - and . (at most 128)",
+        return read_err(r, n, e,
+                        "\"%.60s\" is no name of a pipeline: want lower-case letters, "
+                        "digits, - and . (at most 128)",
                         name.ptr);
     return 0;
 }
@@ -116,15 +140,20 @@ static int read_info(struct reader *r, const struct node *spec, const struct nod
     struct pipeline *p = r->p;
     const struct node *f[N];
 
-    if (read_fields(r, n, names, N, f, e) < 0 || read_str(r, f[NAME], &p->name, e) < 0 ||
-        check_name(r, f[NAME] ? f[NAME] : n ? n : spec, p->name, e) < 0 ||
+    if (read_fields(r, n, names, N, f, e) < 0 ||
+        read_str(r, f[NAME], &p->name, e) < 0 ||
+        check_name(r,
+                   f[NAME] ? f[NAME]
+                   : n     ? n
+                           : spec,
+                   p->name, e) < 0 ||
         read_str(r, f[DISPLAY], &p->display_name, e) < 0)
         return -1;
     return read_str(r, f[DESCRIPTION], &p->description, e);
 }
 
-static int check_version(struct reader *r, const struct node *spec, const struct node *n,
-                         struct err *e)
+static int check_version(struct reader *r, const struct node *spec,
+                         const struct node *n, struct err *e)
 {
     struct str version = {"", 0};
 
@@ -132,7 +161,8 @@ static int check_version(struct reader *r, const struct node *spec, const struct
         return -1;
     if (str_eqz(version, "2.1.0"))
         return 0;
-    return read_err(r, n ? n : spec, e, "schemaVersion is \"%.40s\": only 2.1.0 is understood",
+    return read_err(r, n ? n : spec, e,
+                    "schemaVersion is \"%.40s\": only 2.1.0 is understood",
                     version.ptr);
 }
 
@@ -181,15 +211,16 @@ static int read_components(struct reader *r, const struct node *components,
 static int read_spec(struct reader *r, const struct docs *d, struct err *e)
 {
     enum { INFO, VERSION, SDK, COMPONENTS, ROOT, DEPLOYMENT, DEFAULT_ROOT, N };
-    static const char *const names[] = {"pipelineInfo", "schemaVersion",  "sdkVersion",
-                                        "components",   "root",           "deploymentSpec",
-                                        "defaultPipelineRoot"};
+    static const char *const names[] = {
+        "pipelineInfo", "schemaVersion",  "sdkVersion",         "components",
+        "root",         "deploymentSpec", "defaultPipelineRoot"};
     struct pipeline *p = r->p;
     const struct node *f[N];
 
     if (read_fields(r, d->pipeline, names, N, f, e) < 0 ||
         check_version(r, d->pipeline, f[VERSION], e) < 0 ||
-        read_info(r, d->pipeline, f[INFO], e) < 0 || read_str(r, f[SDK], &p->sdk_version, e) < 0 ||
+        read_info(r, d->pipeline, f[INFO], e) < 0 ||
+        read_str(r, f[SDK], &p->sdk_version, e) < 0 ||
         read_str(r, f[DEFAULT_ROOT], &p->default_root, e) < 0)
         return -1;
     if (node_is_null(f[ROOT]))
@@ -211,7 +242,8 @@ static const struct node *old_value(const struct node *n)
 }
 
 /* what a PipelineJob gives its parameters takes the place of their defaults */
-static int apply_values(struct reader *r, const struct node *values, bool old, struct err *e)
+static int apply_values(struct reader *r, const struct node *values, bool old,
+                        struct err *e)
 {
     struct io_defs *in = &r->p->root->in;
     struct member *m;
@@ -241,8 +273,8 @@ static int apply_values(struct reader *r, const struct node *values, bool old, s
 static int read_runtime(struct reader *r, const struct node *n, struct err *e)
 {
     enum { VALUES, OLD_VALUES, GCS_ROOT, ROOT, N };
-    static const char *const names[] = {"parameterValues", "parameters", "gcsOutputDirectory",
-                                        "pipelineRoot"};
+    static const char *const names[] = {"parameterValues", "parameters",
+                                        "gcsOutputDirectory", "pipelineRoot"};
     const struct node *f[N];
 
     if (read_fields(r, n, names, N, f, e) < 0 ||
@@ -271,7 +303,8 @@ static int read_docs(struct reader *r, const struct tree *t, struct err *e)
 }
 
 int pipeline_parse_in(struct arena *a, struct str file, struct str text,
-                      const struct pipeline_opts *o, struct pipeline *out, struct err *e)
+                      const struct pipeline_opts *o, struct pipeline *out,
+                      struct err *e)
 {
     struct pipeline p = {
         .file = arena_str(a, file),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pipeline.h - a compiled pipeline, typed: what the rest of dugout knows of the YAML
  *
- * pipeline_parse_in() reads text (YAML stream or JSON), refuses what it does not understand
- * with file:line:col, and gives structs that live in the caller's arena. Arrays keep document
- * order. Names are str with a NUL behind them.
+ * pipeline_parse_in() reads text (YAML stream or JSON), refuses what it does not
+ * understand with file:line:col, and gives structs that live in the caller's arena.
+ * Arrays keep document order. Names are str with a NUL behind them.
  */
 #ifndef SPEC_PIPELINE_H
 #define SPEC_PIPELINE_H
@@ -31,7 +31,8 @@ struct param_def {
 
 struct artifact_def {
     struct str name, description;
-    struct str schema_title;   /* "system.Dataset"; "system.Artifact" when nothing was said */
+    struct str
+        schema_title; /* "system.Dataset"; "system.Artifact" when nothing was said */
     struct str schema_version; /* "0.0.1" by default */
     bool is_list, optional;
     const struct value *metadata; /* struct or NULL: outputs only */
@@ -43,9 +44,11 @@ struct io_defs {
     size_t n_params;
     struct artifact_def *artifacts;
     size_t n_artifacts;
-    uint32_t *params_by_name, *artifacts_by_name; /* indices, for large ones; may be NULL */
+    uint32_t *params_by_name,
+        *artifacts_by_name; /* indices, for large ones; may be NULL */
 };
-const struct param_def *io_param(const struct io_defs *d, struct str name); /* NULL when absent */
+const struct param_def *io_param(const struct io_defs *d,
+                                 struct str name); /* NULL when absent */
 const struct artifact_def *io_artifact(const struct io_defs *d, struct str name);
 /* param_allows - is v one of the literals, or are there none? */
 bool param_allows(const struct param_def *p, const struct value *v);
@@ -59,9 +62,9 @@ enum source_kind {
 
 struct source {
     enum source_kind kind;
-    struct str task;              /* key of the sibling */
-    size_t task_index;            /* its index in the enclosing dag's tasks (after checking) */
-    struct str name;              /* input or output key */
+    struct str task;   /* key of the sibling */
+    size_t task_index; /* its index in the enclosing dag's tasks (after checking) */
+    struct str name;   /* input or output key */
     const struct value *constant; /* may hold placeholders in strings */
     struct str selector;          /* parameterExpressionSelector, empty when absent */
     struct pos pos;
@@ -87,7 +90,8 @@ struct task_def {
     size_t n_params;
     struct binding *artifacts;
     size_t n_artifacts;
-    size_t *deps; /* indices into the enclosing dag: dependentTasks and producers, unique, sorted */
+    size_t *deps; /* indices into the enclosing dag: dependentTasks and producers,
+                     unique, sorted */
     size_t n_deps;
     bool cache_enabled;
     struct str cache_key; /* custom, empty when absent */
@@ -128,8 +132,10 @@ struct env_var {
     struct str name, value;
 };
 
-struct resources { /* texts may be one placeholder; empty = unset. Numbers come from resources_resolve() */
-    struct str cpu_limit, cpu_request, memory_limit, memory_request; /* Kubernetes quantities */
+struct resources { /* texts may be one placeholder; empty = unset. Numbers come from
+                      resources_resolve() */
+    struct str cpu_limit, cpu_request, memory_limit,
+        memory_request; /* Kubernetes quantities */
     struct str accelerator_type, accelerator_count;
 };
 
@@ -146,14 +152,16 @@ struct executor {
     struct env_var *env;
     size_t n_env;
     struct resources res;
-    struct importer_def *importer;       /* NULL unless EXECUTOR_IMPORTER */
-    const struct value *platform;        /* platforms.kubernetes.deploymentSpec.executors.LABEL or NULL */
+    struct importer_def *importer; /* NULL unless EXECUTOR_IMPORTER */
+    const struct value
+        *platform; /* platforms.kubernetes.deploymentSpec.executors.LABEL or NULL */
     struct pos platform_pos;
     struct pos pos;
 };
 
 struct importer_def {
-    struct source uri; /* SOURCE_CONSTANT, or SOURCE_INPUT with an input of the component */
+    struct source
+        uri; /* SOURCE_CONSTANT, or SOURCE_INPUT with an input of the component */
     struct str schema_title, schema_version;
     bool reimport;
     const struct value *metadata; /* struct or NULL, may hold placeholders */
@@ -163,10 +171,10 @@ struct importer_def {
 struct component {
     struct str name;
     struct io_defs in, out;
-    struct dag *dag;           /* one of these two */
+    struct dag *dag; /* one of these two */
     struct executor *executor;
     struct pos passthrough_pos; /* taskConfigPassthroughs; line 0 when there are none */
-    uint64_t n_inside;          /* task instances of one execution, a loop's body counted once */
+    uint64_t n_inside; /* task instances of one execution, a loop's body counted once */
     struct pos pos;
 };
 
@@ -178,12 +186,13 @@ struct pipeline {
     size_t n_components;
     struct executor **executors;
     size_t n_executors;
-    struct str default_root;        /* defaultPipelineRoot, empty when absent */
-    const struct value *platform_config; /* platforms.kubernetes.pipelineConfig or NULL */
+    struct str default_root; /* defaultPipelineRoot, empty when absent */
+    const struct value
+        *platform_config; /* platforms.kubernetes.pipelineConfig or NULL */
     struct pos platform_config_pos;
-    int64_t deadline_ms;            /* activeDeadlineSeconds, 0 = none */
-    char text_hex[DIGEST_HEX];      /* SHA-256 of the text */
-    char **notices;                 /* what was ignored, one line each, at most 200 */
+    int64_t deadline_ms;       /* activeDeadlineSeconds, 0 = none */
+    char text_hex[DIGEST_HEX]; /* SHA-256 of the text */
+    char **notices;            /* what was ignored, one line each, at most 200 */
     size_t n_notices;
 };
 
@@ -194,35 +203,38 @@ struct pipeline_opts {
 /* pipeline_parse_in - text -> pipeline, all in `a` (text need not outlive the call)
  *
  * file   shown in messages; "-" for stdin
- * ERR_INPUT with "file:line:col: what" for anything refused, ERR_LIMIT for size and depth.
- * Checks done here: schema version, names, references, cycles, input sources, types of
- * constants and defaults, unknown fields (by their path), executors of unsupported kinds. */
+ * ERR_INPUT with "file:line:col: what" for anything refused, ERR_LIMIT for size and
+ * depth. Checks done here: schema version, names, references, cycles, input sources,
+ * types of constants and defaults, unknown fields (by their path), executors of
+ * unsupported kinds. */
 int pipeline_parse_in(struct arena *a, struct str file, struct str text,
-                      const struct pipeline_opts *o, struct pipeline *out, struct err *e);
+                      const struct pipeline_opts *o, struct pipeline *out,
+                      struct err *e);
 
-/* pipeline_unpack - yaml, json, zip or tar.gz bytes -> the text of the pipeline, appended to *out
- * (a copy of `bytes` when it is no archive)
+/* pipeline_unpack - yaml, json, zip or tar.gz bytes -> the text of the pipeline,
+ * appended to *out (a copy of `bytes` when it is no archive)
  *
- * The entry pipeline.yaml is taken, else the only .yaml, .yml or .json. ERR_INPUT for an
- * archive without exactly one candidate and for bytes that are not what the name of `file`
- * promises, ERR_CORRUPT for a damaged one, ERR_LIMIT past LIMIT_SPEC_BYTES. */
+ * The entry pipeline.yaml is taken, else the only .yaml, .yml or .json. ERR_INPUT for
+ * an archive without exactly one candidate and for bytes that are not what the name of
+ * `file` promises, ERR_CORRUPT for a damaged one, ERR_LIMIT past LIMIT_SPEC_BYTES. */
 int pipeline_unpack(struct str bytes, struct str file, struct buf *out, struct err *e);
 
-/* pipeline_supported - what this version does not run yet is refused by name: conditions,
- * loops, exit handlers, importers, Kubernetes fields. ERR_INPUT with the position. */
+/* pipeline_supported - what this version does not run yet is refused by name:
+ * conditions, loops, exit handlers, importers, Kubernetes fields. ERR_INPUT with the
+ * position. */
 int pipeline_supported(const struct pipeline *p, struct err *e);
 
 /* A root parameter as given: text from -p, or a value from --params */
 struct given_param {
     struct str name;
-    struct str text;           /* used when value is NULL */
+    struct str text; /* used when value is NULL */
     const struct value *value;
 };
-/* pipeline_root_params_in - section 5: given values, defaults, required ones; *out is a STRUCT
- * value of every root parameter (null for an absent optional). Unknown names: ERR_INPUT with
- * the nearest right one. */
+/* pipeline_root_params_in - section 5: given values, defaults, required ones; *out is a
+ * STRUCT value of every root parameter (null for an absent optional). Unknown names:
+ * ERR_INPUT with the nearest right one. */
 int pipeline_root_params_in(struct arena *a, const struct pipeline *p,
-                            const struct given_param *given, size_t n_given, struct value *out,
-                            struct err *e);
+                            const struct given_param *given, size_t n_given,
+                            struct value *out, struct err *e);
 
 #endif

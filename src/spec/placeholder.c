@@ -2,20 +2,21 @@
 /* placeholder.c - {{$...}}: a scanner, and the structured words of command lines
  *
  * The scanner knows the grammar and nothing else: who asks decides what a placeholder
- * becomes. It runs over the text once and never over what was put in, so that data cannot
- * smuggle a placeholder. What begins like one and is none (templates of other tools use the
- * same braces) stays as it is.
+ * becomes. It runs over the text once and never over what was put in, so that data
+ * cannot smuggle a placeholder. What begins like one and is none (templates of other
+ * tools use the same braces) stays as it is.
  *
  * A word that begins with {"IfPresent": or {"Concat": is JSON. It is parsed first; the
- * placeholders inside its strings are replaced afterwards, or a quote in a parameter would
- * change the structure.
+ * placeholders inside its strings are replaced afterwards, or a quote in a parameter
+ * would change the structure.
  */
 #include "spec/placeholder.h"
 
 #include "base/json.h"
 #include "base/limits.h"
 
-#define NAME_MAX_BYTES 512 /* a bound, so that text full of half placeholders costs no more */
+#define NAME_MAX_BYTES                                                                 \
+    512 /* a bound, so that text full of half placeholders costs no more */
 
 /* Scanning: each function takes what it knows off the front of *s */
 
@@ -212,7 +213,8 @@ static int structured(json *j, struct str *key, json **body, struct err *e)
     json *k;
 
     if (!yyjson_is_obj(j) || yyjson_obj_size(j) != 1)
-        return structured_err(e, "want a string, or an object of IfPresent or Concat alone");
+        return structured_err(
+            e, "want a string, or an object of IfPresent or Concat alone");
     yyjson_obj_iter_init(j, &it);
     k = yyjson_obj_iter_next(&it);
     *key = json_as_str(k);
@@ -239,7 +241,7 @@ static json *chosen(const struct words *w, json *body)
 /* everything that j comes to, joined */
 static int join(struct words *w, json *j, struct buf *out, struct err *e)
 {
-    struct str key;
+    struct str key = STR("");
     size_t idx, max;
     json *body, *item;
 
@@ -268,7 +270,8 @@ static int push(struct words *w, const struct buf *text, struct err *e)
     if (text->overflow)
         return err_set(e, ERR_LIMIT, "word %zu of the command line is too long", w->n);
     if (text->len && memchr(text->ptr, 0, text->len))
-        return err_set(e, ERR_INPUT, "word %zu of the command line holds a NUL character", w->n);
+        return err_set(e, ERR_INPUT,
+                       "word %zu of the command line holds a NUL character", w->n);
     w->argv = arena_grow(w->a, w->argv, &w->n, sizeof(char *));
     w->argv[w->n - 1] = arena_strndup(w->a, buf_str(text), text->len);
     return 0;
@@ -288,7 +291,7 @@ static int push_plain(struct words *w, struct str text, struct err *e)
 static int splice(struct words *w, json *j, struct err *e)
 {
     AUTO_BUF struct buf out = {0};
-    struct str key;
+    struct str key = STR("");
     size_t idx, max;
     json *body, *item;
 
@@ -362,7 +365,7 @@ int placeholder_argv_in(struct arena *a, const struct str *words, size_t n_words
 
 static int check(json *j, placeholder_input_fn *input, void *ctx, struct err *e)
 {
-    struct str key;
+    struct str key = STR("");
     size_t idx, max;
     json *body, *item;
 
@@ -387,7 +390,8 @@ static int check(json *j, placeholder_input_fn *input, void *ctx, struct err *e)
     return item ? check(item, input, ctx, e) : 0;
 }
 
-int placeholder_word_check(struct str word, placeholder_input_fn *input, void *ctx, struct err *e)
+int placeholder_word_check(struct str word, placeholder_input_fn *input, void *ctx,
+                           struct err *e)
 {
     AUTO_JSON yyjson_doc *doc = NULL;
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* platform.c - the platform document: Kubernetes settings of executors and of the pipeline
+/* platform.c - the platform document: Kubernetes settings of executors and of the
+ * pipeline
  *
- * KFP drops the whole document when one key in it is unknown, and a task then runs without
- * its secrets. Here every field is looked up in a table, two levels deep, and an unknown one
- * refuses the file. The values stay as they are (struct value): who honours a field reads it.
+ * KFP drops the whole document when one key in it is unknown, and a task then runs
+ * without its secrets. Here every field is looked up in a table, two levels deep, and
+ * an unknown one refuses the file. The values stay as they are (struct value): who
+ * honours a field reads it.
  */
 #include "spec/reader.h"
 
-/* a field and the fields of its object, or of the objects in its list; "" = not looked into */
+/* a field and the fields of its object, or of the objects in its list; "" = not looked
+ * into */
 struct platform_field {
     const char *name;
     const char *inside;
@@ -22,8 +25,9 @@ static const struct platform_field executor_fields[] = {
     {"configMapAsVolume", "configMapName configMapNameParameter mountPath optional"},
     {"pvcMount", SOURCES "pvcNameParameter mountPath subPath"},
     {"emptyDirMounts", "volumeName mountPath medium sizeLimit"},
-    {"genericEphemeralVolume", "volumeName mountPath accessModes size defaultStorageClass "
-                               "storageClassName metadata"},
+    {"genericEphemeralVolume",
+     "volumeName mountPath accessModes size defaultStorageClass "
+     "storageClassName metadata"},
     {"enabledSharedMemory", "volumeName size"},
     {"fieldPathAsEnv", "name fieldPath"},
     {"podMetadata", "labels annotations"},
@@ -36,7 +40,8 @@ static const struct platform_field executor_fields[] = {
     {"nodeSelector", "labels nodeSelectorJson"},
     {"tolerations", "key operator value effect tolerationSeconds tolerationJson"},
     {"nodeAffinity", "matchExpressions matchFields weight nodeAffinityJson"},
-    {"podAffinity", "matchPodLabels topologyKey namespaces matchNamespaceLabels weight anti"},
+    {"podAffinity",
+     "matchPodLabels topologyKey namespaces matchNamespaceLabels weight anti"},
 };
 
 static const struct platform_field pipeline_fields[] = {
@@ -49,9 +54,11 @@ static const struct platform_field pipeline_fields[] = {
     {"mutexName", ""},
 };
 
-/* placement and pulling: they mean nothing on one machine, ignoring them changes no result */
-static const char *const harmless[] = {"imagePullPolicy", "imagePullSecret", "nodeSelector",
-                                       "tolerations",     "nodeAffinity",    "podAffinity"};
+/* placement and pulling: they mean nothing on one machine, ignoring them changes no
+ * result */
+static const char *const harmless[] = {"imagePullPolicy", "imagePullSecret",
+                                       "nodeSelector",    "tolerations",
+                                       "nodeAffinity",    "podAffinity"};
 
 static bool is_harmless(struct str key)
 {
@@ -111,7 +118,8 @@ static int check_inside(struct reader *r, const struct node *n, const char *insi
 }
 
 static int check_fields(struct reader *r, const struct node *map,
-                        const struct platform_field *fields, size_t n_fields, struct err *e)
+                        const struct platform_field *fields, size_t n_fields,
+                        struct err *e)
 {
     const char *names[N_ELEMS(executor_fields)] = {NULL};
     const struct node *found[N_ELEMS(executor_fields)];
@@ -160,7 +168,8 @@ static void note_ignored(struct reader *r, const struct member *executor)
         const struct member *m = &n->members[i];
 
         if (is_harmless(m->key) && (m->value->n || m->value->text.len))
-            read_notice(r, m->value, m->key_pos, "ignored: it means nothing on one machine");
+            read_notice(r, m->value, m->key_pos,
+                        "ignored: it means nothing on one machine");
     }
 }
 
@@ -174,14 +183,16 @@ static int read_executor_platform(struct reader *r, const struct node *executors
 
         for (size_t i = 0; i < r->p->n_executors; i++)
             names[i] = r->p->executors[i]->label.ptr;
-        return read_doubt(r, executors, m->key_pos, e, "executor \"%.80s\" does not exist%s",
-                          m->key.ptr, hint_of(m->key, names, r->p->n_executors).text);
+        return read_doubt(r, executors, m->key_pos, e,
+                          "executor \"%.80s\" does not exist%s", m->key.ptr,
+                          hint_of(m->key, names, r->p->n_executors).text);
     }
     if (check_fields(r, m->value, executor_fields, N_ELEMS(executor_fields), e) < 0)
         return -1;
     note_ignored(r, m);
     x->platform_pos = m->key_pos;
-    return read_camel(r, m->value, executor_fields, N_ELEMS(executor_fields), &x->platform, e);
+    return read_camel(r, m->value, executor_fields, N_ELEMS(executor_fields),
+                      &x->platform, e);
 }
 
 static int read_deployment(struct reader *r, const struct node *n, struct err *e)
@@ -206,7 +217,8 @@ static int read_pipeline_config(struct reader *r, const struct node *n, struct e
     uint64_t seconds = 0;
 
     if (check_fields(r, n, pipeline_fields, N_ELEMS(pipeline_fields), e) < 0 ||
-        read_camel(r, n, pipeline_fields, N_ELEMS(pipeline_fields), &r->p->platform_config, e) < 0 ||
+        read_camel(r, n, pipeline_fields, N_ELEMS(pipeline_fields),
+                   &r->p->platform_config, e) < 0 ||
         read_uint(r, deadline, 10ULL * 366 * 86400, &seconds, e) < 0)
         return -1;
     r->p->deadline_ms = (int64_t)seconds * 1000;
@@ -217,10 +229,12 @@ static int read_pipeline_config(struct reader *r, const struct node *n, struct e
 static int read_kubernetes(struct reader *r, const struct node *n, struct err *e)
 {
     enum { DEPLOYMENT, CONFIG, PLATFORM, OTHER, N };
-    static const char *const names[] = {"deploymentSpec", "pipelineConfig", "platform", "config"};
+    static const char *const names[] = {"deploymentSpec", "pipelineConfig", "platform",
+                                        "config"};
     const struct node *f[N];
 
-    if (read_fields(r, n, names, N, f, e) < 0 || read_deployment(r, f[DEPLOYMENT], e) < 0)
+    if (read_fields(r, n, names, N, f, e) < 0 ||
+        read_deployment(r, f[DEPLOYMENT], e) < 0)
         return -1;
     return read_pipeline_config(r, f[CONFIG], e);
 }
@@ -232,7 +246,8 @@ int read_platform(struct reader *r, const struct node *platform, struct err *e)
     struct member *m;
     size_t n_m;
 
-    if (read_fields(r, platform, names, 1, f, e) < 0 || read_map(r, f[0], &m, &n_m, e) < 0)
+    if (read_fields(r, platform, names, 1, f, e) < 0 ||
+        read_map(r, f[0], &m, &n_m, e) < 0)
         return -1;
     for (size_t i = 0; i < n_m; i++) {
         if (!str_eqz(m[i].key, "kubernetes"))

@@ -12,8 +12,9 @@ struct pos {
     uint32_t line, col; /* from 1, columns in characters; 0 = unknown */
 };
 
-/* pos_err - err_set with "FILE:LINE:COL: " in front (the tail of a long file name); returns -1 */
-int pos_err(struct err *e, enum err_code code, struct str file, struct pos at, const char *fmt,
-            ...) __attribute__((format(printf, 5, 6)));
+/* pos_err - err_set with "FILE:LINE:COL: " in front (the tail of a long file name);
+ * returns -1 */
+int pos_err(struct err *e, enum err_code code, struct str file, struct pos at,
+            const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reader.c - fields by name, typed getters
  *
- * Every object of the format is read the same way: a table of field names turns its members
- * into slots, unknown ones are refused there and then, and getters turn slots into C. So the
- * rest of the parser is mostly tables, and no field can be forgotten silently.
+ * Every object of the format is read the same way: a table of field names turns its
+ * members into slots, unknown ones are refused there and then, and getters turn slots
+ * into C. So the rest of the parser is mostly tables, and no field can be forgotten
+ * silently.
  */
 #include "spec/reader.h"
 
@@ -25,8 +26,8 @@ static void where(const struct node *n, const char *text, char *out, size_t size
         snprintf(out, size, "%s", text);
 }
 
-static int err_about(const struct reader *r, const struct node *n, struct pos at, struct err *e,
-                     const char *text)
+static int err_about(const struct reader *r, const struct node *n, struct pos at,
+                     struct err *e, const char *text)
 {
     char full[sizeof(e->text)];
 
@@ -44,19 +45,20 @@ static void notice_about(struct reader *r, const struct node *n, struct pos at,
         return;
     where(n, text, full, sizeof(full));
     p->notices = arena_grow(r->a, p->notices, &p->n_notices, sizeof(char *));
-    p->notices[p->n_notices - 1] = arena_printf(r->a, "%.*s:%u:%u: %s", STR_ARG(r->file),
-                                                at.line, at.col, full);
+    p->notices[p->n_notices - 1] =
+        arena_printf(r->a, "%.*s:%u:%u: %s", STR_ARG(r->file), at.line, at.col, full);
 }
 
-#define FORMAT(text, fmt)                                                                \
-    do {                                                                                 \
-        va_list ap_;                                                                     \
-        va_start(ap_, fmt);                                                              \
-        vsnprintf(text, sizeof(text), fmt, ap_);                                         \
-        va_end(ap_);                                                                     \
+#define FORMAT(text, fmt)                                                              \
+    do {                                                                               \
+        va_list ap_;                                                                   \
+        va_start(ap_, fmt);                                                            \
+        vsnprintf(text, sizeof(text), fmt, ap_);                                       \
+        va_end(ap_);                                                                   \
     } while (0)
 
-int read_err(const struct reader *r, const struct node *n, struct err *e, const char *fmt, ...)
+int read_err(const struct reader *r, const struct node *n, struct err *e,
+             const char *fmt, ...)
 {
     char text[400];
 
@@ -64,8 +66,8 @@ int read_err(const struct reader *r, const struct node *n, struct err *e, const 
     return err_about(r, n, n->pos, e, text);
 }
 
-int read_err_at(const struct reader *r, const struct node *n, struct pos at, struct err *e,
-                const char *fmt, ...)
+int read_err_at(const struct reader *r, const struct node *n, struct pos at,
+                struct err *e, const char *fmt, ...)
 {
     char text[400];
 
@@ -73,7 +75,8 @@ int read_err_at(const struct reader *r, const struct node *n, struct pos at, str
     return err_about(r, n, at, e, text);
 }
 
-void read_notice(struct reader *r, const struct node *n, struct pos at, const char *fmt, ...)
+void read_notice(struct reader *r, const struct node *n, struct pos at, const char *fmt,
+                 ...)
 {
     char text[400];
 
@@ -103,7 +106,8 @@ struct hint hint_of(struct str want, const char *const *names, size_t n)
     return h;
 }
 
-static int want(const struct reader *r, const struct node *n, const char *what, struct err *e)
+static int want(const struct reader *r, const struct node *n, const char *what,
+                struct err *e)
 {
     enum value_kind got = node_type(n);
     const char *quote = strcmp(what, "string") == 0 && n->kind == NODE_SCALAR
@@ -111,8 +115,8 @@ static int want(const struct reader *r, const struct node *n, const char *what, 
                             : "";
 
     if (n->kind == NODE_SCALAR && got != VALUE_NULL)
-        return read_err(r, n, e, "want a %s, got the %s %.60s%s", what, value_kind_name(got),
-                        n->text.ptr, quote);
+        return read_err(r, n, e, "want a %s, got the %s %.60s%s", what,
+                        value_kind_name(got), n->text.ptr, quote);
     return read_err(r, n, e, "want a %s, got %s%s", what, got == VALUE_NULL ? "" : "a ",
                     got == VALUE_STRUCT ? "map" : value_kind_name(got));
 }
@@ -126,8 +130,8 @@ static int slot_of(struct str key, const char *const *names, size_t n)
     return -1;
 }
 
-static int fields(struct reader *r, const struct node *map, const char *const *names, size_t n,
-                  bool only_note, const struct node **out, struct err *e)
+static int fields(struct reader *r, const struct node *map, const char *const *names,
+                  size_t n, bool only_note, const struct node **out, struct err *e)
 {
     struct member *m;
     size_t n_members;
@@ -139,8 +143,8 @@ static int fields(struct reader *r, const struct node *map, const char *const *n
         int slot = slot_of(m[i].key, names, n);
 
         if (slot >= 0 && out[slot])
-            return read_err_at(r, map, m[i].key_pos, e, "\"%s\" is given in both spellings",
-                               names[slot]);
+            return read_err_at(r, map, m[i].key_pos, e,
+                               "\"%s\" is given in both spellings", names[slot]);
         if (slot >= 0) {
             out[slot] = m[i].value;
             continue;
@@ -156,20 +160,21 @@ static int fields(struct reader *r, const struct node *map, const char *const *n
     return 0;
 }
 
-int read_fields(struct reader *r, const struct node *map, const char *const *names, size_t n,
-                const struct node **out, struct err *e)
+int read_fields(struct reader *r, const struct node *map, const char *const *names,
+                size_t n, const struct node **out, struct err *e)
 {
     return fields(r, map, names, n, false, out, e);
 }
 
-int read_fields_noting(struct reader *r, const struct node *map, const char *const *names,
-                       size_t n, const struct node **out, struct err *e)
+int read_fields_noting(struct reader *r, const struct node *map,
+                       const char *const *names, size_t n, const struct node **out,
+                       struct err *e)
 {
     return fields(r, map, names, n, true, out, e);
 }
 
-int read_map(const struct reader *r, const struct node *n, struct member **out, size_t *n_out,
-             struct err *e)
+int read_map(const struct reader *r, const struct node *n, struct member **out,
+             size_t *n_out, struct err *e)
 {
     *out = NULL;
     *n_out = 0;
@@ -182,8 +187,8 @@ int read_map(const struct reader *r, const struct node *n, struct member **out, 
     return 0;
 }
 
-int read_list(const struct reader *r, const struct node *n, struct member **out, size_t *n_out,
-              struct err *e)
+int read_list(const struct reader *r, const struct node *n, struct member **out,
+              size_t *n_out, struct err *e)
 {
     *out = NULL;
     *n_out = 0;
@@ -196,7 +201,8 @@ int read_list(const struct reader *r, const struct node *n, struct member **out,
     return 0;
 }
 
-int read_str(const struct reader *r, const struct node *n, struct str *out, struct err *e)
+int read_str(const struct reader *r, const struct node *n, struct str *out,
+             struct err *e)
 {
     if (node_is_null(n))
         return 0;
@@ -272,7 +278,8 @@ int read_uint(const struct reader *r, const struct node *n, uint64_t max, uint64
     return 0;
 }
 
-int read_duration(const struct reader *r, const struct node *n, int64_t *out_ms, struct err *e)
+int read_duration(const struct reader *r, const struct node *n, int64_t *out_ms,
+                  struct err *e)
 {
     struct err why;
 
@@ -281,7 +288,8 @@ int read_duration(const struct reader *r, const struct node *n, int64_t *out_ms,
     if (n->kind != NODE_SCALAR)
         return want(r, n, "duration", e);
     if (clock_parse_duration(n->text, out_ms, &why) < 0)
-        return read_err(r, n, e, "want a duration such as \"30s\", got \"%.40s\"", n->text.ptr);
+        return read_err(r, n, e, "want a duration such as \"30s\", got \"%.40s\"",
+                        n->text.ptr);
     return 0;
 }
 
@@ -317,7 +325,8 @@ int read_name_ok(const struct reader *r, const struct node *n, const struct memb
     struct str s = m->key;
 
     if (!s.len || s.len > 255)
-        return read_err_at(r, n, m->key_pos, e, "a name has 1 to 255 bytes, not %zu", s.len);
+        return read_err_at(r, n, m->key_pos, e, "a name has 1 to 255 bytes, not %zu",
+                           s.len);
     if (str_eqz(s, ".") || str_eqz(s, ".."))
         return read_err_at(r, n, m->key_pos, e, "\"%s\" is no name", s.ptr);
     for (size_t i = 0; i < s.len; i++) {

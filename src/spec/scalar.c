@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scalar.c - what a plain scalar is
  *
- * The compiler writes its files with PyYAML, which follows YAML 1.1 and quotes exactly the
- * strings that would otherwise read as something else. So its rules are the ones to follow,
- * its omissions too: 1e5 has no dot and is a string, y and n are strings, a float needs a
- * sign in its exponent. Two things are refused instead of guessed: 12:30 (PyYAML: 750, Go's
- * YAML and people: text) and the infinities, which no JSON value can hold. Dates are text.
+ * The compiler writes its files with PyYAML, which follows YAML 1.1 and quotes exactly
+ * the strings that would otherwise read as something else. So its rules are the ones to
+ * follow, its omissions too: 1e5 has no dot and is a string, y and n are strings, a
+ * float needs a sign in its exponent. Two things are refused instead of guessed: 12:30
+ * (PyYAML: 750, Go's YAML and people: text) and the infinities, which no JSON value can
+ * hold. Dates are text.
  */
 #include "spec/tree.h"
 
@@ -26,7 +27,8 @@ static const char *const trues[] = {"true", "True", "TRUE", "yes", "Yes",
                                     "YES",  "on",   "On",   "ON",  NULL};
 static const char *const falses[] = {"false", "False", "FALSE", "no",  "No",
                                      "NO",    "off",   "Off",   "OFF", NULL};
-static const char *const not_finite[] = {".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN", NULL};
+static const char *const not_finite[] = {".inf", ".Inf", ".INF", ".nan",
+                                         ".NaN", ".NAN", NULL};
 
 /* how many characters from i on are in `set` */
 static size_t span(struct str s, size_t i, const char *set)
@@ -106,7 +108,8 @@ static bool is_base60(struct str s)
     }
     if (!parts)
         return false;
-    return i == s.len || (s.ptr[i] == '.' && i + 1 + span(s, i + 1, DIGITS "_") == s.len);
+    return i == s.len ||
+           (s.ptr[i] == '.' && i + 1 + span(s, i + 1, DIGITS "_") == s.len);
 }
 
 enum value_kind node_type(const struct node *n)
@@ -155,7 +158,9 @@ double node_number(const struct node *n)
     if (base && base != 10)
         return int_value(n->text, base);
     if (one_of(s, not_finite))
-        return (s.ptr[1] | 0x20) == 'n' ? NAN : n->text.ptr[0] == '-' ? -INFINITY : INFINITY;
+        return (s.ptr[1] | 0x20) == 'n' ? NAN
+               : n->text.ptr[0] == '-'  ? -INFINITY
+                                        : INFINITY;
 
     struct buf digits;
     double v;
@@ -191,22 +196,23 @@ static int scalar_value(struct arena *a, struct str file, const struct node *n,
         out->n = node_number(n);
         if (!isfinite(out->n)) {
             node_path(n, path);
-            return pos_err(e, ERR_INPUT, file, n->pos, "%s: %.40s is no number that JSON can hold",
-                           path, n->text.ptr);
+            return pos_err(e, ERR_INPUT, file, n->pos,
+                           "%s: %.40s is no number that JSON can hold", path,
+                           n->text.ptr);
         }
     }
     return 0;
 }
 
-static int value_at(struct arena *a, struct str file, const struct node *n, unsigned depth,
-                    struct value *out, struct err *e)
+static int value_at(struct arena *a, struct str file, const struct node *n,
+                    unsigned depth, struct value *out, struct err *e)
 {
     *out = (struct value){0};
     if (n->kind == NODE_SCALAR)
         return scalar_value(a, file, n, out, e);
     if (depth == VALUE_DEPTH_MAX)
-        return pos_err(e, ERR_LIMIT, file, n->pos, "a value nested more than %d levels deep",
-                       VALUE_DEPTH_MAX);
+        return pos_err(e, ERR_LIMIT, file, n->pos,
+                       "a value nested more than %d levels deep", VALUE_DEPTH_MAX);
 
     out->kind = node_type(n);
     out->n_items = n->n;
@@ -224,8 +230,8 @@ static int value_at(struct arena *a, struct str file, const struct node *n, unsi
     return 0;
 }
 
-int node_value_in(struct arena *a, struct str file, const struct node *n, struct value *out,
-                  struct err *e)
+int node_value_in(struct arena *a, struct str file, const struct node *n,
+                  struct value *out, struct err *e)
 {
     struct value v;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* supported.c - what this version reads but does not run, refused by name before anything starts
+/* supported.c - what this version reads but does not run, refused by name before
+ * anything starts
  *
  * Only what the run can reach is looked at: a component that nobody uses harms nobody.
  */
@@ -14,8 +15,9 @@ struct walk {
 static int not_yet(const struct walk *w, struct pos at, struct err *e, const char *what,
                    struct str name, const char *feature)
 {
-    return pos_err(e, ERR_INPUT, w->p->file, at, "%s \"%.80s\": this version does not run %s yet",
-                   what, name.ptr, feature);
+    return pos_err(e, ERR_INPUT, w->p->file, at,
+                   "%s \"%.80s\": this version does not run %s yet", what, name.ptr,
+                   feature);
 }
 
 static bool is_empty(const struct value *v)
@@ -31,10 +33,11 @@ static int check_platform(const struct walk *w, const struct executor *x, struct
     for (size_t i = 0; v && i < v->n_items; i++) {
         if (is_empty(&v->items[i]) || !platform_field_matters(v->keys[i]))
             continue;
-        return pos_err(e, ERR_INPUT, w->p->file, x->platform_pos,
-                       "executor \"%.80s\": this version does not honour the Kubernetes field "
-                       "%.60s yet",
-                       x->label.ptr, v->keys[i].ptr);
+        return pos_err(
+            e, ERR_INPUT, w->p->file, x->platform_pos,
+            "executor \"%.80s\": this version does not honour the Kubernetes field "
+            "%.60s yet",
+            x->label.ptr, v->keys[i].ptr);
     }
     return 0;
 }
@@ -75,7 +78,8 @@ static int check_executor(const struct walk *w, const struct executor *x, struct
 static int check_task(const struct walk *w, const struct task_def *t, struct err *e)
 {
     if (t->condition.len)
-        return not_yet(w, t->pos, e, "task", t->key, "conditions (dsl.If, dsl.Elif, dsl.Else)");
+        return not_yet(w, t->pos, e, "task", t->key,
+                       "conditions (dsl.If, dsl.Elif, dsl.Else)");
     if (task_is_loop(t))
         return not_yet(w, t->pos, e, "task", t->key, "loops (dsl.ParallelFor)");
     if (t->run_on_any_end)
@@ -85,7 +89,8 @@ static int check_task(const struct walk *w, const struct task_def *t, struct err
         const struct source *s = &t->params[i].from;
 
         if (s->kind == SOURCE_FINAL_STATUS)
-            return not_yet(w, s->pos, e, "task", t->key, "tasks that read a final status");
+            return not_yet(w, s->pos, e, "task", t->key,
+                           "tasks that read a final status");
         if (s->selector.len)
             return not_yet(w, s->pos, e, "task", t->key, "expression selectors");
         if (s->kind == SOURCE_CONSTANT && s->constant->kind == VALUE_STRING &&
@@ -110,7 +115,8 @@ static int check_dag(struct walk *w, const struct component *c, struct err *e)
             i < g->n_params ? &g->params[i] : &g->artifacts[i - g->n_params];
 
         if (o->one_of)
-            return not_yet(w, o->pos, e, "output", o->name, "one-of outputs (dsl.OneOf)");
+            return not_yet(w, o->pos, e, "output", o->name,
+                           "one-of outputs (dsl.OneOf)");
     }
     for (size_t i = 0; i < g->n_tasks; i++) {
         if (check_component(w, g->tasks[i].component, e) < 0)
@@ -126,7 +132,8 @@ static int check_component(struct walk *w, const struct component *c, struct err
         return 0;
     map_put(&w->seen, c->name, (void *)c);
     if (c->passthrough_pos.line)
-        return not_yet(w, c->passthrough_pos, e, "component", c->name, "taskConfigPassthroughs");
+        return not_yet(w, c->passthrough_pos, e, "component", c->name,
+                       "taskConfigPassthroughs");
     return c->dag ? check_dag(w, c, e) : check_executor(w, c->executor, e);
 }
 
@@ -141,7 +148,8 @@ static int check_config(const struct walk *w, struct err *e)
     };
 
     for (size_t i = 0; i < N_ELEMS(later); i++) {
-        const struct value *v = value_member(w->p->platform_config, str_of(later[i].field));
+        const struct value *v =
+            value_member(w->p->platform_config, str_of(later[i].field));
 
         if (v && !is_empty(v))
             return not_yet(w, w->p->platform_config_pos, e, "pipelineConfig",

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree.c - nodes that know where they stand
  *
- * One builder serves both readers. The members of all containers that are still open lie on
- * one stack; closing a container copies its slice into the arena, looks for keys given twice
- * and pops it. Aliases share the node they name, so a file of nested aliases costs no memory
- * here, but whoever walks the tree would walk it all: each node therefore weighs what a walk
- * over it costs, and the sum is held against LIMIT_SPEC_NODES.
+ * One builder serves both readers. The members of all containers that are still open
+ * lie on one stack; closing a container copies its slice into the arena, looks for keys
+ * given twice and pops it. Aliases share the node they name, so a file of nested
+ * aliases costs no memory here, but whoever walks the tree would walk it all: each node
+ * therefore weighs what a walk over it costs, and the sum is held against
+ * LIMIT_SPEC_NODES.
  *
- * Paths are not stored: a node knows who holds it, and a message that needs the path looks
- * for it on the way up.
+ * Paths are not stored: a node knows who holds it, and a message that needs the path
+ * looks for it on the way up.
  */
 #include "spec/tree.h"
 
@@ -16,8 +17,8 @@
 
 #include "spec/utf8.h"
 
-int pos_err(struct err *e, enum err_code code, struct str file, struct pos at, const char *fmt,
-            ...)
+int pos_err(struct err *e, enum err_code code, struct str file, struct pos at,
+            const char *fmt, ...)
 {
     char text[sizeof(e->text)];
     const char *cut = "";
@@ -34,7 +35,8 @@ int pos_err(struct err *e, enum err_code code, struct str file, struct pos at, c
     }
     if (!at.line)
         return err_set(e, code, "%s%.*s: %s", cut, STR_ARG(file), text);
-    return err_set(e, code, "%s%.*s:%u:%u: %s", cut, STR_ARG(file), at.line, at.col, text);
+    return err_set(e, code, "%s%.*s:%u:%u: %s", cut, STR_ARG(file), at.line, at.col,
+                   text);
 }
 
 /* Building */
@@ -65,7 +67,8 @@ bool tree_build_wants_key(const struct tree_build *t)
 
 static int count(struct tree_build *t, size_t weight, struct pos at, struct err *e)
 {
-    if (__builtin_add_overflow(t->nodes, weight, &t->nodes) || t->nodes > LIMIT_SPEC_NODES)
+    if (__builtin_add_overflow(t->nodes, weight, &t->nodes) ||
+        t->nodes > LIMIT_SPEC_NODES)
         return pos_err(e, ERR_LIMIT, t->file, at, "more than %d values in one file",
                        LIMIT_SPEC_NODES);
     return 0;
@@ -83,7 +86,8 @@ int tree_build_key(struct tree_build *t, struct str text, struct pos at, struct 
 }
 
 /* hang a node into the innermost container, or start a document with it */
-static void hang(struct tree_build *t, struct node *n, struct str key, struct pos key_pos)
+static void hang(struct tree_build *t, struct node *n, struct str key,
+                 struct pos key_pos)
 {
     if (!t->depth) {
         struct tree *tree = &t->tree;
@@ -98,7 +102,8 @@ static void hang(struct tree_build *t, struct node *n, struct str key, struct po
         t->cap = t->cap ? t->cap * 2 : 256;
         t->members = xrealloc(t->members, t->cap * sizeof(*t->members));
     }
-    t->members[t->n_members++] = (struct member){.key = key, .key_pos = key_pos, .value = n};
+    t->members[t->n_members++] =
+        (struct member){.key = key, .key_pos = key_pos, .value = n};
 }
 
 static struct node *new_node(struct tree_build *t, enum node_kind kind, struct pos at)
@@ -130,8 +135,8 @@ int tree_build_scalar(struct tree_build *t, struct str text, bool plain, struct 
     return 0;
 }
 
-int tree_build_open(struct tree_build *t, enum node_kind kind, struct pos at, struct node **out,
-                    struct err *e)
+int tree_build_open(struct tree_build *t, enum node_kind kind, struct pos at,
+                    struct node **out, struct err *e)
 {
     struct tree_open *o;
 
@@ -217,7 +222,8 @@ int tree_build_alias(struct tree_build *t, struct node *n, struct pos at, struct
     must(!tree_build_wants_key(t));
     for (size_t i = 0; i < t->depth; i++) {
         if (t->open[i].node == n)
-            return pos_err(e, ERR_INPUT, t->file, at, "an alias inside of what it stands for");
+            return pos_err(e, ERR_INPUT, t->file, at,
+                           "an alias inside of what it stands for");
     }
     if (count(t, n->weight, at, e) < 0)
         return -1;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* unpack.c - the pipeline inside of a zip or tar.gz
  *
- * Everything is in memory and at most 32 MiB, so an archive is one slice of bytes and every
- * offset in it is held against its length before it is used. Nothing is written anywhere: no
- * path of an archive is ever opened.
+ * Everything is in memory and at most 32 MiB, so an archive is one slice of bytes and
+ * every offset in it is held against its length before it is used. Nothing is written
+ * anywhere: no path of an archive is ever opened.
  *
- *   zip     end record (at the end) -> central directory -> entry -> local header -> bytes
- *   tar.gz  gzip members -> 512-byte headers, each followed by its content
+ *   zip     end record (at the end) -> central directory -> entry -> local header ->
+ * bytes tar.gz  gzip members -> 512-byte headers, each followed by its content
  *
  * Which entry it is: the one called pipeline.yaml, else the only .yaml, .yml or .json.
  */
@@ -65,7 +65,8 @@ static const char *shown(struct str name, char out[64])
     size_t n = name.len < 60 ? name.len : 60;
 
     for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)name.ptr[i] < 0x20 || name.ptr[i] == 0x7F ? '?' : name.ptr[i];
+        out[i] = (unsigned char)name.ptr[i] < 0x20 || name.ptr[i] == 0x7F ? '?'
+                                                                          : name.ptr[i];
     out[n] = '\0';
     return out;
 }
@@ -77,13 +78,15 @@ static int choose(const struct candidates *c, struct str file, struct err *e)
     if (c->exact || c->n == 1)
         return 0;
     if (!c->n)
-        return err_set(e, ERR_INPUT,
-                       "%.*s: none of the %zu entries of this archive is a .yaml, .yml or .json",
-                       STR_ARG(file), c->n_entries);
-    return err_set(e, ERR_INPUT,
-                   "%.*s: which one? The archive has %zu pipelines, among them %s and %s, and no "
-                   "pipeline.yaml",
-                   STR_ARG(file), c->n, shown(c->chosen.name, one), shown(c->second, two));
+        return err_set(
+            e, ERR_INPUT,
+            "%.*s: none of the %zu entries of this archive is a .yaml, .yml or .json",
+            STR_ARG(file), c->n_entries);
+    return err_set(
+        e, ERR_INPUT,
+        "%.*s: which one? The archive has %zu pipelines, among them %s and %s, and no "
+        "pipeline.yaml",
+        STR_ARG(file), c->n, shown(c->chosen.name, one), shown(c->second, two));
 }
 
 /* Inflating */
@@ -93,7 +96,8 @@ static int damaged(struct str file, const char *what, struct err *e)
     return err_set(e, ERR_CORRUPT, "%.*s: %s", STR_ARG(file), what);
 }
 
-/* one deflate stream (crc_flag: with what around it) from *in, which moves past it, to *out */
+/* one deflate stream (crc_flag: with what around it) from *in, which moves past it, to
+ * *out */
 static int inflate_one(struct inflate_state *z, uint32_t crc_flag, struct str *in,
                        struct buf *out, struct str file, struct err *e)
 {
@@ -180,7 +184,8 @@ static struct str text_field(const char *p, size_t max)
     return (struct str){p, strnlen(p, max)};
 }
 
-/* the value of `key` in pax records "LEN KEY=VALUE\n"; empty when absent or malformed */
+/* the value of `key` in pax records "LEN KEY=VALUE\n"; empty when absent or malformed
+ */
 static struct str pax_value(struct str records, const char *key)
 {
     struct str found = {"", 0};
@@ -188,7 +193,9 @@ static struct str pax_value(struct str records, const char *key)
     while (records.len) {
         size_t len = 0, i = 0;
 
-        for (; i < records.len && i < 8 && records.ptr[i] >= '0' && records.ptr[i] <= '9'; i++)
+        for (;
+             i < records.len && i < 8 && records.ptr[i] >= '0' && records.ptr[i] <= '9';
+             i++)
             len = len * 10 + (size_t)(records.ptr[i] - '0');
         if (len > records.len || len < i + 3 || records.ptr[i] != ' ' ||
             records.ptr[len - 1] != '\n')
@@ -197,7 +204,8 @@ static struct str pax_value(struct str records, const char *key)
         struct str record = {records.ptr + i + 1, len - i - 2};
 
         if (str_starts(record, key) && record.ptr[strlen(key)] == '=')
-            found = (struct str){record.ptr + strlen(key) + 1, record.len - strlen(key) - 1};
+            found = (struct str){record.ptr + strlen(key) + 1,
+                                 record.len - strlen(key) - 1};
         records.ptr += len;
         records.len -= len;
     }
@@ -228,7 +236,8 @@ static bool is_zero(const char *block)
 }
 
 /* one header and its content: 1 = go on, 0 = the end, -1 */
-static int tar_step(struct tar_walk *w, struct candidates *c, struct str file, struct err *e)
+static int tar_step(struct tar_walk *w, struct candidates *c, struct str file,
+                    struct err *e)
 {
     const char *h = w->left.ptr;
     struct str name, content;
@@ -241,7 +250,8 @@ static int tar_step(struct tar_walk *w, struct candidates *c, struct str file, s
                    : 0;
     if (!tar_header_ok(h))
         return damaged(file, "the tar archive is damaged (a checksum is wrong)", e);
-    if (!tar_number(h + 124, 12, &size) || (w->pax_size.len && !to_number(w->pax_size, &size)))
+    if (!tar_number(h + 124, 12, &size) ||
+        (w->pax_size.len && !to_number(w->pax_size, &size)))
         return damaged(file, "the tar archive is damaged (a size is wrong)", e);
     w->left.ptr += TAR_BLOCK;
     w->left.len -= TAR_BLOCK;
@@ -282,7 +292,8 @@ static int untar(struct str tar, struct str file, struct buf *out, struct err *e
     int rc;
 
     if (tar.len < TAR_BLOCK || !tar_header_ok(tar.ptr))
-        return err_set(e, ERR_INPUT, "%.*s: gzip, but no tar archive inside", STR_ARG(file));
+        return err_set(e, ERR_INPUT, "%.*s: gzip, but no tar archive inside",
+                       STR_ARG(file));
     do {
         rc = tar_step(&w, &c, file, e);
     } while (rc > 0);
@@ -310,10 +321,12 @@ static uint32_t le32(const char *p)
     return le16(p) | le16(p + 2) << 16;
 }
 
-/* the end record: the last place whose comment reaches exactly to the end of the file */
+/* the end record: the last place whose comment reaches exactly to the end of the file
+ */
 static const char *zip_end(struct str zip)
 {
-    for (size_t back = ZIP_END_BYTES; back <= zip.len && back <= ZIP_END_BYTES + 65535; back++) {
+    for (size_t back = ZIP_END_BYTES; back <= zip.len && back <= ZIP_END_BYTES + 65535;
+         back++) {
         const char *p = zip.ptr + zip.len - back;
 
         if (memcmp(p, "PK\5\6", 4) == 0 && ZIP_END_BYTES + le16(p + 20) == back)
@@ -322,7 +335,8 @@ static const char *zip_end(struct str zip)
     return NULL;
 }
 
-static int zip_walk(struct str zip, struct candidates *c, struct str file, struct err *e)
+static int zip_walk(struct str zip, struct candidates *c, struct str file,
+                    struct err *e)
 {
     const char *end = zip_end(zip);
     size_t at, n;
@@ -338,7 +352,8 @@ static int zip_walk(struct str zip, struct candidates *c, struct str file, struc
         const char *p = zip.ptr + at;
         size_t name_len, len;
 
-        if (at > zip.len || zip.len - at < ZIP_RECORD_BYTES || memcmp(p, "PK\1\2", 4) != 0)
+        if (at > zip.len || zip.len - at < ZIP_RECORD_BYTES ||
+            memcmp(p, "PK\1\2", 4) != 0)
             return damaged(file, "the zip archive is damaged (its directory)", e);
         name_len = le16(p + 28);
         len = ZIP_RECORD_BYTES + name_len + le16(p + 30) + le16(p + 32);
@@ -346,14 +361,15 @@ static int zip_walk(struct str zip, struct candidates *c, struct str file, struc
             return damaged(file, "the zip archive is damaged (its directory)", e);
         at += len;
         if (name_len && p[ZIP_RECORD_BYTES + name_len - 1] != '/')
-            consider(c, (struct str){p + ZIP_RECORD_BYTES, name_len}, (struct str){p, len});
+            consider(c, (struct str){p + ZIP_RECORD_BYTES, name_len},
+                     (struct str){p, len});
     }
     return 0;
 }
 
 /* the bytes of an entry, still compressed */
-static int zip_data(struct str zip, const char *record, struct str *out, struct str file,
-                    struct err *e)
+static int zip_data(struct str zip, const char *record, struct str *out,
+                    struct str file, struct err *e)
 {
     size_t size = le32(record + 20), at = le32(record + 42);
     const char *local;
@@ -370,12 +386,12 @@ static int zip_data(struct str zip, const char *record, struct str *out, struct 
     return 0;
 }
 
-static int zip_content(struct str zip, const char *record, struct str file, struct buf *out,
-                       struct err *e)
+static int zip_content(struct str zip, const char *record, struct str file,
+                       struct buf *out, struct err *e)
 {
     uint32_t flags = le16(record + 8), method = le16(record + 10);
     size_t size = le32(record + 24), before = out->len;
-    struct str data;
+    struct str data = STR("");
 
     if (flags & 1)
         return err_set(e, ERR_INPUT, "%.*s: the archive is encrypted", STR_ARG(file));
@@ -393,10 +409,11 @@ static int zip_content(struct str zip, const char *record, struct str file, stru
             return -1;
     }
     if (out->overflow)
-        return err_set(e, ERR_LIMIT, "%.*s: larger than %llu MiB when unpacked", STR_ARG(file),
-                       LIMIT_SPEC_BYTES / MIB);
+        return err_set(e, ERR_LIMIT, "%.*s: larger than %llu MiB when unpacked",
+                       STR_ARG(file), LIMIT_SPEC_BYTES / MIB);
     if (out->len - before != size ||
-        crc32_gzip_refl(0, (const uint8_t *)buf_str(out) + before, size) != le32(record + 16))
+        crc32_gzip_refl(0, (const uint8_t *)buf_str(out) + before, size) !=
+            le32(record + 16))
         return damaged(file, "the zip archive is damaged (a checksum is wrong)", e);
     return 0;
 }
@@ -407,6 +424,7 @@ static int unzip(struct str zip, struct str file, struct buf *out, struct err *e
 
     if (zip_walk(zip, &c, file, e) < 0 || choose(&c, file, e) < 0)
         return -1;
+    must(c.chosen.bytes.ptr && c.chosen.bytes.len >= ZIP_RECORD_BYTES);
     return zip_content(zip, c.chosen.bytes.ptr, file, out, e);
 }
 

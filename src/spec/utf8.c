@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* utf8.c - is it UTF-8, and where is it not
  *
- * ASCII is skipped eight bytes at a time: pipeline files are almost nothing else. The second
- * byte of a sequence has the only ranges that depend on the first (they shut out overlong
- * forms, surrogates and code points past U+10FFFF), so one small switch says it all.
+ * ASCII is skipped eight bytes at a time: pipeline files are almost nothing else. The
+ * second byte of a sequence has the only ranges that depend on the first (they shut out
+ * overlong forms, surrogates and code points past U+10FFFF), so one small switch says
+ * it all.
  */
 #include "spec/utf8.h"
 

@@ -2,9 +2,9 @@
 /* value.c - the JSON-like values that parameters carry
  *
  * A struct keeps its members in document order, because people read them; equality and
- * digests do not look at the order. Lists of members are searched from front to back: they
- * are short, and where an outsider could make them long (JSON objects with a name given many
- * times) a hash map does the work.
+ * digests do not look at the order. Lists of members are searched from front to back:
+ * they are short, and where an outsider could make them long (JSON objects with a name
+ * given many times) a hash map does the work.
  */
 #include "spec/value.h"
 
@@ -33,7 +33,8 @@ const char *param_type_name(enum param_type t)
 
 const char *value_kind_name(enum value_kind k)
 {
-    static const char *const names[] = {"null", "bool", "number", "string", "list", "struct"};
+    static const char *const names[] = {"null",   "bool", "number",
+                                        "string", "list", "struct"};
 
     must((size_t)k < N_ELEMS(names));
     return names[k];
@@ -131,7 +132,8 @@ struct value value_from_json_in(struct arena *a, json *j)
     case YYJSON_TYPE_ARR:
         v.kind = VALUE_LIST;
         v.items = arena_alloc(a, yyjson_arr_size(j) * sizeof(*v.items) + 1);
-        yyjson_arr_foreach(j, idx, max, item) v.items[v.n_items++] = value_from_json_in(a, item);
+        yyjson_arr_foreach(j, idx, max, item) v.items[v.n_items++] =
+            value_from_json_in(a, item);
         break;
     case YYJSON_TYPE_OBJ:
         v.kind = VALUE_STRUCT;
@@ -170,7 +172,8 @@ static unsigned json_depth(json *j)
     return 0;
 }
 
-int value_parse_in(struct arena *a, struct str json_text, struct value *out, struct err *e)
+int value_parse_in(struct arena *a, struct str json_text, struct value *out,
+                   struct err *e)
 {
     AUTO_JSON yyjson_doc *doc = NULL;
     json *root;
@@ -182,7 +185,8 @@ int value_parse_in(struct arena *a, struct str json_text, struct value *out, str
     }
     root = yyjson_doc_get_root(doc);
     if (json_depth(root) > VALUE_DEPTH_MAX)
-        return err_set(e, ERR_LIMIT, "a value nested more than %d levels deep", VALUE_DEPTH_MAX);
+        return err_set(e, ERR_LIMIT, "a value nested more than %d levels deep",
+                       VALUE_DEPTH_MAX);
     *out = value_from_json_in(a, root);
     return 0;
 }
@@ -352,7 +356,8 @@ int value_check_strict(enum param_type type, const struct value *v, struct err *
     return 0;
 }
 
-int value_check_in(struct arena *a, enum param_type type, struct value *v, struct err *e)
+int value_check_in(struct arena *a, enum param_type type, struct value *v,
+                   struct err *e)
 {
     AUTO_BUF struct buf text = {0};
 
@@ -367,7 +372,8 @@ int value_check_in(struct arena *a, enum param_type type, struct value *v, struc
 
 /* From text */
 
-static int text_is_no(enum param_type type, struct str text, const char *hint, struct err *e)
+static int text_is_no(enum param_type type, struct str text, const char *hint,
+                      struct err *e)
 {
     AUTO_BUF struct buf shown = {0};
 
@@ -428,12 +434,14 @@ static int bool_from_text(struct str text, struct value *out, struct err *e)
     return text_is_no(PARAM_BOOLEAN, text, " (true or false)", e);
 }
 
-static int string_from_text(struct arena *a, struct str text, struct value *out, struct err *e)
+static int string_from_text(struct arena *a, struct str text, struct value *out,
+                            struct err *e)
 {
     size_t bad_at;
 
     if (!utf8_check(text, &bad_at))
-        return err_set(e, ERR_INPUT, "want STRING, got bytes that are not UTF-8: 0x%02x at %zu",
+        return err_set(e, ERR_INPUT,
+                       "want STRING, got bytes that are not UTF-8: 0x%02x at %zu",
                        (unsigned)(unsigned char)text.ptr[bad_at], bad_at);
     *out = value_string_in(a, text);
     return 0;
@@ -478,8 +486,8 @@ int value_from_file_text_in(struct arena *a, enum param_type type, struct str te
     return string_from_text(a, text, out, e);
 }
 
-int value_from_flag_in(struct arena *a, enum param_type type, struct str text, struct value *out,
-                       struct err *e)
+int value_from_flag_in(struct arena *a, enum param_type type, struct str text,
+                       struct value *out, struct err *e)
 {
     struct err ignored;
 

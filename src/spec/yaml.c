@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* yaml.c - YAML text -> tree, over libyaml's events
  *
- * libyaml reads syntax; everything that has meaning is decided here: what may be an alias,
- * which tags are understood (those of JSON's types, for they change nothing), how deep and
- * how much. Its document API is not used: it copies aliases' parents into one flat table
- * with 16-bit limits of its own and forgets where keys stood.
+ * libyaml reads syntax; everything that has meaning is decided here: what may be an
+ * alias, which tags are understood (those of JSON's types, for they change nothing),
+ * how deep and how much. Its document API is not used: it copies aliases' parents into
+ * one flat table with 16-bit limits of its own and forgets where keys stood.
  */
 #include "spec/tree.h"
 
 #include <yaml.h>
-
 
 struct yaml {
     struct tree_build *t;
@@ -34,8 +33,9 @@ static int syntax_err(const struct yaml *y, struct err *e)
         return pos_err(e, ERR_INPUT, y->t->file, tree_pos(y->text, p->problem_offset),
                        "%s (character 0x%02x)", what, (unsigned)p->problem_value);
     if (p->context && p->context_mark.line != p->problem_mark.line)
-        return pos_err(e, ERR_INPUT, y->t->file, pos_of(p->problem_mark), "%s, %s of line %zu",
-                       what, p->context, p->context_mark.line + 1);
+        return pos_err(e, ERR_INPUT, y->t->file, pos_of(p->problem_mark),
+                       "%s, %s of line %zu", what, p->context,
+                       p->context_mark.line + 1);
     return pos_err(e, ERR_INPUT, y->t->file, pos_of(p->problem_mark), "%s", what);
 }
 
@@ -52,23 +52,27 @@ static void remember(struct yaml *y, const yaml_char_t *anchor, struct node *n)
 
 #define CORE "tag:yaml.org,2002:"
 
-static int refuse_tag(const struct yaml *y, const yaml_char_t *tag, struct pos at, struct err *e)
+static int refuse_tag(const struct yaml *y, const yaml_char_t *tag, struct pos at,
+                      struct err *e)
 {
-    return pos_err(e, ERR_INPUT, y->t->file, at,
-                   "the tag %.80s is not understood here: only those of JSON's types are",
-                   (const char *)tag);
+    return pos_err(
+        e, ERR_INPUT, y->t->file, at,
+        "the tag %.80s is not understood here: only those of JSON's types are",
+        (const char *)tag);
 }
 
-/* A tag on a scalar: !!str makes text, the other core types must say what the text says */
-static int scalar_tag(const struct yaml *y, const yaml_event_t *ev, struct pos at, bool *plain,
-                      struct err *e)
+/* A tag on a scalar: !!str makes text, the other core types must say what the text says
+ */
+static int scalar_tag(const struct yaml *y, const yaml_event_t *ev, struct pos at,
+                      bool *plain, struct err *e)
 {
     static const struct {
         const char *tag;
         enum value_kind kind;
     } core[] = {
-        {CORE "null", VALUE_NULL},   {CORE "bool", VALUE_BOOL},  {CORE "int", VALUE_NUMBER},
-        {CORE "float", VALUE_NUMBER}, {CORE "str", VALUE_STRING}, {"!", VALUE_STRING},
+        {CORE "null", VALUE_NULL},  {CORE "bool", VALUE_BOOL},
+        {CORE "int", VALUE_NUMBER}, {CORE "float", VALUE_NUMBER},
+        {CORE "str", VALUE_STRING}, {"!", VALUE_STRING},
     };
     const char *tag = (const char *)ev->data.scalar.tag;
     struct node as = {
@@ -87,8 +91,8 @@ static int scalar_tag(const struct yaml *y, const yaml_event_t *ev, struct pos a
         *plain = core[i].kind != VALUE_STRING;
         if (!*plain || node_type(&as) == core[i].kind)
             return 0;
-        return pos_err(e, ERR_INPUT, y->t->file, at, "\"%.40s\" is not what its tag %s says",
-                       as.text.ptr, tag);
+        return pos_err(e, ERR_INPUT, y->t->file, at,
+                       "\"%.40s\" is not what its tag %s says", as.text.ptr, tag);
     }
     return refuse_tag(y, ev->data.scalar.tag, at, e);
 }
@@ -141,7 +145,8 @@ static int on_alias(struct yaml *y, const yaml_event_t *ev, struct err *e)
     if (tree_build_wants_key(y->t))
         return pos_err(e, ERR_INPUT, y->t->file, at, "an alias as a key");
     if (!n)
-        return pos_err(e, ERR_INPUT, y->t->file, at, "no anchor &%.80s before this alias", name);
+        return pos_err(e, ERR_INPUT, y->t->file, at,
+                       "no anchor &%.80s before this alias", name);
     return tree_build_alias(y->t, n, at, e);
 }
 

@@ -7,7 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int leave(void *ctx, const struct placeholder *ph, struct buf *out, struct err *e)
+static int leave(void *ctx, const struct placeholder *ph, struct buf *out,
+                 struct err *e)
 {
     (void)out, (void)e;
     must(ph->kind <= PH_PIPELINE_ROOT && ph->name.ptr && ph->key.ptr);
@@ -49,9 +50,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         words[n_words] = (struct str){text.ptr + at, len};
         at += len + 1;
-        must(placeholder_word_check(words[n_words], any_name, NULL, &e) == 0 || e.text[0]);
+        must(placeholder_word_check(words[n_words], any_name, NULL, &e) == 0 ||
+             e.text[0]);
     }
-    if (placeholder_argv_in(&a, words, n_words, leave, is_odd, &found, &argv, &n_argv, &e) == 0)
+    if (placeholder_argv_in(&a, words, n_words, leave, is_odd, &found, &argv, &n_argv,
+                            &e) == 0)
         must(argv[n_argv] == NULL);
     else
         must(e.text[0]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as a pipeline file: an answer with a message, or a pipeline whose references hold */
+/* Any bytes as a pipeline file: an answer with a message, or a pipeline whose
+ * references hold */
 #include <stdint.h>
 
 #include "base/mem.h"
@@ -18,7 +19,8 @@ static void check_dag(const struct component *c)
         must(t->component && t->key.len && t->display_name.len && t->pos.line);
         must(!t->component->dag != !t->component->executor);
         for (size_t k = 0; k < t->n_deps; k++)
-            must(t->deps[k] < g->n_tasks && t->deps[k] != i && (!k || t->deps[k - 1] < t->deps[k]));
+            must(t->deps[k] < g->n_tasks && t->deps[k] != i &&
+                 (!k || t->deps[k - 1] < t->deps[k]));
         for (size_t k = 0; k < t->n_params; k++) {
             const struct source *s = &t->params[k].from;
 

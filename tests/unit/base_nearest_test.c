@@ -11,16 +11,20 @@ static void edits_are_counted_in_halves(void)
         const char *a, *b;
         unsigned want;
     } rows[] = {
-        {"load", "load", 0},   {"lod", "load", 2},     {"laod", "load", 2}, {"Load", "load", 1},
-        {"lead", "load", 2},   {"loadd", "load", 2},   {"", "load", 8},     {"abc", "xyz", 6},
-        {"tarin", "train", 2}, {"kitten", "sitting", 6}, {"a", "A", 1}, {"TRIAN", "train", 2},
+        {"load", "load", 0},      {"lod", "load", 2},  {"laod", "load", 2},
+        {"Load", "load", 1},      {"lead", "load", 2}, {"loadd", "load", 2},
+        {"", "load", 8},          {"abc", "xyz", 6},   {"tarin", "train", 2},
+        {"kitten", "sitting", 6}, {"a", "A", 1},       {"TRIAN", "train", 2},
     };
 
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
-        CHECK_INT(nearest_edits(str_of(rows[i].a), str_of(rows[i].b), 100), rows[i].want);
-        CHECK_INT(nearest_edits(str_of(rows[i].b), str_of(rows[i].a), 100), rows[i].want);
+        CHECK_INT(nearest_edits(str_of(rows[i].a), str_of(rows[i].b), 100),
+                  rows[i].want);
+        CHECK_INT(nearest_edits(str_of(rows[i].b), str_of(rows[i].a), 100),
+                  rows[i].want);
     }
-    CHECK_INT(nearest_edits(STR("kitten"), STR("sitting"), 3), 3); /* at_most and more look alike */
+    CHECK_INT(nearest_edits(STR("kitten"), STR("sitting"), 3),
+              3); /* at_most and more look alike */
 }
 
 static void the_nearest_name_is_found_or_none(void)
@@ -29,10 +33,16 @@ static void the_nearest_name_is_found_or_none(void)
     static const struct {
         const char *want, *found;
     } rows[] = {
-        {"lod", "load"},          {"trian", "train"},  {"TRAIN", "train"}, {"evaluat", "evaluate"},
-        {"evaluation", "evaluate"}, {"--netwrok", "--network"}, {"X", "x"},
+        {"lod", "load"},
+        {"trian", "train"},
+        {"TRAIN", "train"},
+        {"evaluat", "evaluate"},
+        {"evaluation", "evaluate"},
+        {"--netwrok", "--network"},
+        {"X", "x"},
     };
-    static const char *const strange[] = {"", "completely-different", "loathsome", "brain-drain", "y"};
+    static const char *const strange[] = {"", "completely-different", "loathsome",
+                                          "brain-drain", "y"};
 
     for (size_t i = 0; i < N_ELEMS(rows); i++)
         CHECK_STR(nearest(str_of(rows[i].want), names, N_ELEMS(names)), rows[i].found);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The conformance corpus: every file is read or refused as its index says, and what the index
- * knows of a file (images, required parameters, nested DAGs, features) is what we read */
+/* The conformance corpus: every file is read or refused as its index says, and what the
+ * index knows of a file (images, required parameters, nested DAGs, features) is what we
+ * read */
 #include "t.h"
 
 #include <dirent.h>
@@ -20,17 +21,21 @@ static const char *shared_dir(void)
     return dir && dir[0] ? dir : "../shared";
 }
 
-static int read_pipeline(struct arena *a, const char *path, struct pipeline *p, struct err *e)
+static int read_pipeline(struct arena *a, const char *path, struct pipeline *p,
+                         struct err *e)
 {
     AUTO_BUF struct buf bytes = {0}, text = {0};
 
     if (fd_read_file(AT_FDCWD, path, &bytes, LIMIT_SPEC_BYTES, e) < 0 ||
-        pipeline_unpack((struct str){buf_str(&bytes), bytes.len}, str_of(path), &text, e) < 0)
+        pipeline_unpack((struct str){buf_str(&bytes), bytes.len}, str_of(path), &text,
+                        e) < 0)
         return -1;
-    return pipeline_parse_in(a, str_of(path), (struct str){buf_str(&text), text.len}, NULL, p, e);
+    return pipeline_parse_in(a, str_of(path), (struct str){buf_str(&text), text.len},
+                             NULL, p, e);
 }
 
-/* does the list `tags` (separated by blanks) hold one that begins with one of `wanted`? */
+/* does the list `tags` (separated by blanks) hold one that begins with one of `wanted`?
+ */
 static bool has_tag(const char *tags, const char *const *wanted)
 {
     for (; *tags; tags += strcspn(tags, " "), tags += strspn(tags, " ")) {
@@ -79,9 +84,10 @@ static void required_of(const struct pipeline *p, struct buf *out)
 
 static void check_facts(const struct pipeline *p, char *const column[])
 {
-    static const char *const later[] = {"loop-",     "condition",  "oneof",    "exit-task",
-                                        "importer",  "final-stat", "k8s:conf", "k8s:secret",
-                                        "k8s:field", "pvc-op",     "pipelineConfig", NULL};
+    static const char *const later[] = {"loop-",     "condition",      "oneof",
+                                        "exit-task", "importer",       "final-stat",
+                                        "k8s:conf",  "k8s:secret",     "k8s:field",
+                                        "pvc-op",    "pipelineConfig", NULL};
     AUTO_BUF struct buf images = {0}, required = {0};
     const char *subdags = strstr(column[FEATURES], "subdags=");
     size_t n_dags = 0;
@@ -125,8 +131,9 @@ static void the_corpus_is_read_as_its_index_says(void)
     char *line, *rest;
 
     if (fd_read_file(AT_FDCWD, path, &index, 16 * MIB, &e) < 0) {
-        printf("skipped: the corpus is not here (%s); DUGOUT_SHARED may say where it is\n",
-               e.text);
+        printf(
+            "skipped: the corpus is not here (%s); DUGOUT_SHARED may say where it is\n",
+            e.text);
         return;
     }
     rest = index.ptr;

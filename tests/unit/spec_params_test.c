@@ -5,26 +5,30 @@
 #include "base/mem.h"
 #include "spec/pipeline.h"
 
-static const char text[] = "pipelineInfo: {name: p}\n"
-                           "schemaVersion: 2.1.0\n"
-                           "deploymentSpec: {executors: {x: {container: {image: i}}}}\n"
-                           "components: {c: {executorLabel: x}}\n"
-                           "root:\n"
-                           "  dag: {tasks: {t: {componentRef: {name: c}}}}\n"
-                           "  inputDefinitions:\n"
-                           "    parameters:\n"
-                           "      rows: {parameterType: NUMBER_INTEGER}\n"
-                           "      rate: {parameterType: NUMBER_DOUBLE, defaultValue: 0.5}\n"
-                           "      name: {parameterType: STRING}\n"
-                           "      tags: {parameterType: LIST, isOptional: true}\n"
-                           "      mode: {parameterType: STRING, defaultValue: fast,\n"
-                           "             literals: [fast, slow]}\n"
-                           "      status: {parameterType: TASK_FINAL_STATUS, isOptional: true}\n";
+static const char text[] =
+    "pipelineInfo: {name: p}\n"
+    "schemaVersion: 2.1.0\n"
+    "deploymentSpec: {executors: {x: {container: {image: i}}}}\n"
+    "components: {c: {executorLabel: x}}\n"
+    "root:\n"
+    "  dag: {tasks: {t: {componentRef: {name: c}}}}\n"
+    "  inputDefinitions:\n"
+    "    parameters:\n"
+    "      rows: {parameterType: NUMBER_INTEGER}\n"
+    "      rate: {parameterType: NUMBER_DOUBLE, defaultValue: 0.5}\n"
+    "      name: {parameterType: STRING}\n"
+    "      tags: {parameterType: LIST, isOptional: true}\n"
+    "      mode: {parameterType: STRING, defaultValue: fast,\n"
+    "             literals: [fast, slow]}\n"
+    "      status: {parameterType: TASK_FINAL_STATUS, isOptional: true}\n";
 
 static struct arena a;
 static struct pipeline p;
 
-#define GIVEN(n, t) {.name = {n, sizeof(n) - 1}, .text = {t, sizeof(t) - 1}}
+#define GIVEN(n, t)                                                                    \
+    {                                                                                  \
+        .name = {n, sizeof(n) - 1}, .text = { t, sizeof(t) - 1 }                       \
+    }
 
 static void text_is_read_by_the_declared_type(void)
 {
@@ -33,13 +37,17 @@ static void text_is_read_by_the_declared_type(void)
         const char *want; /* the values as JSON, or the message */
     } rows[] = {
         {{GIVEN("rows", "7"), GIVEN("name", "7")},
-         "{\"rows\":7,\"rate\":0.5,\"name\":\"7\",\"tags\":null,\"mode\":\"fast\",\"status\":null}"},
+         "{\"rows\":7,\"rate\":0.5,\"name\":\"7\",\"tags\":null,\"mode\":\"fast\","
+         "\"status\":null}"},
         {{GIVEN("rows", "7"), GIVEN("name", ""), GIVEN("tags", "[1]")},
-         "{\"rows\":7,\"rate\":0.5,\"name\":\"\",\"tags\":[1],\"mode\":\"fast\",\"status\":null}"},
+         "{\"rows\":7,\"rate\":0.5,\"name\":\"\",\"tags\":[1],\"mode\":\"fast\","
+         "\"status\":null}"},
         {{GIVEN("rows", "7"), GIVEN("name", "n"), GIVEN("rows", "8")},
-         "{\"rows\":8,\"rate\":0.5,\"name\":\"n\",\"tags\":null,\"mode\":\"fast\",\"status\":null}"},
-        {{GIVEN("rate", "1")}, "parameters without a value: rows (NUMBER_INTEGER), name (STRING); "
-                               "give them as -p rows=..."},
+         "{\"rows\":8,\"rate\":0.5,\"name\":\"n\",\"tags\":null,\"mode\":\"fast\","
+         "\"status\":null}"},
+        {{GIVEN("rate", "1")},
+         "parameters without a value: rows (NUMBER_INTEGER), name (STRING); "
+         "give them as -p rows=..."},
         {{GIVEN("rows", "many"), GIVEN("name", "n")},
          "parameter rows: want NUMBER_INTEGER, got \"many\""},
         {{GIVEN("row", "7"), GIVEN("name", "n")},
@@ -87,7 +95,8 @@ static void values_must_have_the_declared_type(void)
 
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
         struct value given, v;
-        struct given_param g[] = {GIVEN("rows", "1"), GIVEN("name", "n"),
+        struct given_param g[] = {GIVEN("rows", "1"),
+                                  GIVEN("name", "n"),
                                   {.name = str_of(rows[i].name), .value = &given}};
         struct err e = {.text = ""};
 

@@ -1,121 +1,123 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One good pipeline, and one edit at a time that spoils it: each row says what must be said */
+/* One good pipeline, and one edit at a time that spoils it: each row says what must be
+ * said */
 #include "t.h"
 
 #include "base/mem.h"
 #include "spec/pipeline.h"
 
-static const char good[] = "# PIPELINE DEFINITION\n"                       /* 1 */
-                           "components:\n"                                 /* 2 */
-                           "  comp-load:\n"                                /* 3 */
-                           "    executorLabel: exec-load\n"                /* 4 */
-                           "    inputDefinitions:\n"                       /* 5 */
-                           "      parameters:\n"                           /* 6 */
-                           "        rows:\n"                               /* 7 */
-                           "          parameterType: NUMBER_INTEGER\n"     /* 8 */
-                           "        mode:\n"                               /* 9 */
-                           "          defaultValue: fast\n"                /* 10 */
-                           "          isOptional: true\n"                  /* 11 */
-                           "          literals: [fast, slow]\n"            /* 12 */
-                           "          parameterType: STRING\n"             /* 13 */
-                           "    outputDefinitions:\n"                      /* 14 */
-                           "      artifacts:\n"                            /* 15 */
-                           "        data:\n"                               /* 16 */
-                           "          artifactType:\n"                     /* 17 */
-                           "            schemaTitle: system.Dataset\n"     /* 18 */
-                           "            schemaVersion: 0.0.1\n"            /* 19 */
-                           "      parameters:\n"                           /* 20 */
-                           "        count:\n"                              /* 21 */
-                           "          parameterType: NUMBER_INTEGER\n"     /* 22 */
-                           "        names:\n"                              /* 23 */
-                           "          parameterType: LIST\n"               /* 24 */
-                           "  comp-train:\n"                               /* 25 */
-                           "    executorLabel: exec-train\n"               /* 26 */
-                           "    inputDefinitions:\n"                       /* 27 */
-                           "      artifacts:\n"                            /* 28 */
-                           "        data:\n"                               /* 29 */
-                           "          artifactType:\n"                     /* 30 */
-                           "            schemaTitle: system.Dataset\n"     /* 31 */
-                           "      parameters:\n"                           /* 32 */
-                           "        rows:\n"                               /* 33 */
-                           "          parameterType: NUMBER_INTEGER\n"     /* 34 */
-                           "    outputDefinitions:\n"                      /* 35 */
-                           "      parameters:\n"                           /* 36 */
-                           "        Output:\n"                             /* 37 */
-                           "          parameterType: NUMBER_DOUBLE\n"      /* 38 */
-                           "deploymentSpec:\n"                             /* 39 */
-                           "  executors:\n"                                /* 40 */
-                           "    exec-load:\n"                              /* 41 */
-                           "      container:\n"                            /* 42 */
-                           "        image: python:3.12-slim\n"             /* 43 */
-                           "        command: [load]\n"                     /* 44 */
-                           "        args: ['{{$.inputs.parameters[''rows'']}}']\n" /* 45 */
-                           "        env:\n"                                /* 46 */
-                           "        - {name: LEVEL, value: '3'}\n"         /* 47 */
-                           "        resources:\n"                          /* 48 */
-                           "          cpuLimit: 2.0\n"                     /* 49 */
-                           "          resourceMemoryLimit: 512Mi\n"        /* 50 */
-                           "    exec-train:\n"                             /* 51 */
-                           "      container:\n"                            /* 52 */
-                           "        image: python:3.12-slim\n"             /* 53 */
-                           "        command: [train]\n"                    /* 54 */
-                           "pipelineInfo:\n"                               /* 55 */
-                           "  name: churn\n"                               /* 56 */
-                           "root:\n"                                       /* 57 */
-                           "  dag:\n"                                      /* 58 */
-                           "    outputs:\n"                                /* 59 */
-                           "      parameters:\n"                           /* 60 */
-                           "        score:\n"                              /* 61 */
-                           "          valueFromParameter:\n"               /* 62 */
-                           "            producerSubtask: train\n"          /* 63 */
-                           "            outputParameterKey: Output\n"      /* 64 */
-                           "    tasks:\n"                                  /* 65 */
-                           "      load:\n"                                 /* 66 */
-                           "        cachingOptions: {enableCache: true}\n" /* 67 */
-                           "        componentRef: {name: comp-load}\n"     /* 68 */
-                           "        inputs:\n"                             /* 69 */
-                           "          parameters:\n"                       /* 70 */
-                           "            rows: {componentInputParameter: rows}\n" /* 71 */
-                           "        retryPolicy:\n"                        /* 72 */
-                           "          maxRetryCount: 2\n"                  /* 73 */
-                           "          backoffDuration: 30s\n"              /* 74 */
-                           "        taskInfo: {name: load}\n"              /* 75 */
-                           "      train:\n"                                /* 76 */
-                           "        componentRef: {name: comp-train}\n"    /* 77 */
-                           "        dependentTasks: [load]\n"              /* 78 */
-                           "        inputs:\n"                             /* 79 */
-                           "          artifacts:\n"                        /* 80 */
-                           "            data:\n"                           /* 81 */
-                           "              taskOutputArtifact:\n"           /* 82 */
-                           "                outputArtifactKey: data\n"     /* 83 */
-                           "                producerTask: load\n"          /* 84 */
-                           "          parameters:\n"                       /* 85 */
-                           "            rows:\n"                           /* 86 */
-                           "              taskOutputParameter:\n"          /* 87 */
-                           "                outputParameterKey: count\n"   /* 88 */
-                           "                producerTask: load\n"          /* 89 */
-                           "        taskInfo: {name: train}\n"             /* 90 */
-                           "  inputDefinitions:\n"                         /* 91 */
-                           "    parameters:\n"                             /* 92 */
-                           "      rows:\n"                                 /* 93 */
-                           "        defaultValue: 5000.0\n"                /* 94 */
-                           "        isOptional: true\n"                    /* 95 */
-                           "        parameterType: NUMBER_INTEGER\n"       /* 96 */
-                           "  outputDefinitions:\n"                        /* 97 */
-                           "    parameters:\n"                             /* 98 */
-                           "      score: {parameterType: NUMBER_DOUBLE}\n" /* 99 */
-                           "schemaVersion: 2.1.0\n"                        /* 100 */
-                           "sdkVersion: kfp-2.15.2\n"                      /* 101 */
-                           "---\n"                                         /* 102 */
-                           "platforms:\n"                                  /* 103 */
-                           "  kubernetes:\n"                               /* 104 */
-                           "    deploymentSpec:\n"                         /* 105 */
-                           "      executors:\n"                            /* 106 */
-                           "        exec-train:\n"                         /* 107 */
-                           "          nodeSelector:\n"                     /* 108 */
-                           "            labels: {gpu: big}\n"              /* 109 */
-                           "    pipelineConfig:\n"                         /* 110 */
-                           "      activeDeadlineSeconds: 3600\n";          /* 111 */
+static const char good[] =
+    "# PIPELINE DEFINITION\n"                               /* 1 */
+    "components:\n"                                         /* 2 */
+    "  comp-load:\n"                                        /* 3 */
+    "    executorLabel: exec-load\n"                        /* 4 */
+    "    inputDefinitions:\n"                               /* 5 */
+    "      parameters:\n"                                   /* 6 */
+    "        rows:\n"                                       /* 7 */
+    "          parameterType: NUMBER_INTEGER\n"             /* 8 */
+    "        mode:\n"                                       /* 9 */
+    "          defaultValue: fast\n"                        /* 10 */
+    "          isOptional: true\n"                          /* 11 */
+    "          literals: [fast, slow]\n"                    /* 12 */
+    "          parameterType: STRING\n"                     /* 13 */
+    "    outputDefinitions:\n"                              /* 14 */
+    "      artifacts:\n"                                    /* 15 */
+    "        data:\n"                                       /* 16 */
+    "          artifactType:\n"                             /* 17 */
+    "            schemaTitle: system.Dataset\n"             /* 18 */
+    "            schemaVersion: 0.0.1\n"                    /* 19 */
+    "      parameters:\n"                                   /* 20 */
+    "        count:\n"                                      /* 21 */
+    "          parameterType: NUMBER_INTEGER\n"             /* 22 */
+    "        names:\n"                                      /* 23 */
+    "          parameterType: LIST\n"                       /* 24 */
+    "  comp-train:\n"                                       /* 25 */
+    "    executorLabel: exec-train\n"                       /* 26 */
+    "    inputDefinitions:\n"                               /* 27 */
+    "      artifacts:\n"                                    /* 28 */
+    "        data:\n"                                       /* 29 */
+    "          artifactType:\n"                             /* 30 */
+    "            schemaTitle: system.Dataset\n"             /* 31 */
+    "      parameters:\n"                                   /* 32 */
+    "        rows:\n"                                       /* 33 */
+    "          parameterType: NUMBER_INTEGER\n"             /* 34 */
+    "    outputDefinitions:\n"                              /* 35 */
+    "      parameters:\n"                                   /* 36 */
+    "        Output:\n"                                     /* 37 */
+    "          parameterType: NUMBER_DOUBLE\n"              /* 38 */
+    "deploymentSpec:\n"                                     /* 39 */
+    "  executors:\n"                                        /* 40 */
+    "    exec-load:\n"                                      /* 41 */
+    "      container:\n"                                    /* 42 */
+    "        image: python:3.12-slim\n"                     /* 43 */
+    "        command: [load]\n"                             /* 44 */
+    "        args: ['{{$.inputs.parameters[''rows'']}}']\n" /* 45 */
+    "        env:\n"                                        /* 46 */
+    "        - {name: LEVEL, value: '3'}\n"                 /* 47 */
+    "        resources:\n"                                  /* 48 */
+    "          cpuLimit: 2.0\n"                             /* 49 */
+    "          resourceMemoryLimit: 512Mi\n"                /* 50 */
+    "    exec-train:\n"                                     /* 51 */
+    "      container:\n"                                    /* 52 */
+    "        image: python:3.12-slim\n"                     /* 53 */
+    "        command: [train]\n"                            /* 54 */
+    "pipelineInfo:\n"                                       /* 55 */
+    "  name: churn\n"                                       /* 56 */
+    "root:\n"                                               /* 57 */
+    "  dag:\n"                                              /* 58 */
+    "    outputs:\n"                                        /* 59 */
+    "      parameters:\n"                                   /* 60 */
+    "        score:\n"                                      /* 61 */
+    "          valueFromParameter:\n"                       /* 62 */
+    "            producerSubtask: train\n"                  /* 63 */
+    "            outputParameterKey: Output\n"              /* 64 */
+    "    tasks:\n"                                          /* 65 */
+    "      load:\n"                                         /* 66 */
+    "        cachingOptions: {enableCache: true}\n"         /* 67 */
+    "        componentRef: {name: comp-load}\n"             /* 68 */
+    "        inputs:\n"                                     /* 69 */
+    "          parameters:\n"                               /* 70 */
+    "            rows: {componentInputParameter: rows}\n"   /* 71 */
+    "        retryPolicy:\n"                                /* 72 */
+    "          maxRetryCount: 2\n"                          /* 73 */
+    "          backoffDuration: 30s\n"                      /* 74 */
+    "        taskInfo: {name: load}\n"                      /* 75 */
+    "      train:\n"                                        /* 76 */
+    "        componentRef: {name: comp-train}\n"            /* 77 */
+    "        dependentTasks: [load]\n"                      /* 78 */
+    "        inputs:\n"                                     /* 79 */
+    "          artifacts:\n"                                /* 80 */
+    "            data:\n"                                   /* 81 */
+    "              taskOutputArtifact:\n"                   /* 82 */
+    "                outputArtifactKey: data\n"             /* 83 */
+    "                producerTask: load\n"                  /* 84 */
+    "          parameters:\n"                               /* 85 */
+    "            rows:\n"                                   /* 86 */
+    "              taskOutputParameter:\n"                  /* 87 */
+    "                outputParameterKey: count\n"           /* 88 */
+    "                producerTask: load\n"                  /* 89 */
+    "        taskInfo: {name: train}\n"                     /* 90 */
+    "  inputDefinitions:\n"                                 /* 91 */
+    "    parameters:\n"                                     /* 92 */
+    "      rows:\n"                                         /* 93 */
+    "        defaultValue: 5000.0\n"                        /* 94 */
+    "        isOptional: true\n"                            /* 95 */
+    "        parameterType: NUMBER_INTEGER\n"               /* 96 */
+    "  outputDefinitions:\n"                                /* 97 */
+    "    parameters:\n"                                     /* 98 */
+    "      score: {parameterType: NUMBER_DOUBLE}\n"         /* 99 */
+    "schemaVersion: 2.1.0\n"                                /* 100 */
+    "sdkVersion: kfp-2.15.2\n"                              /* 101 */
+    "---\n"                                                 /* 102 */
+    "platforms:\n"                                          /* 103 */
+    "  kubernetes:\n"                                       /* 104 */
+    "    deploymentSpec:\n"                                 /* 105 */
+    "      executors:\n"                                    /* 106 */
+    "        exec-train:\n"                                 /* 107 */
+    "          nodeSelector:\n"                             /* 108 */
+    "            labels: {gpu: big}\n"                      /* 109 */
+    "    pipelineConfig:\n"                                 /* 110 */
+    "      activeDeadlineSeconds: 3600\n";                  /* 111 */
 
 /* `good` with the first `find` after `behind` replaced */
 static void edit(struct buf *out, const char *behind, const char *find, const char *put)
@@ -152,8 +154,9 @@ static void a_good_pipeline_is_read(void)
     CHECK_INT(p.n_components, 2);
     CHECK_INT(p.n_executors, 2);
     CHECK_INT(p.n_notices, 1);
-    CHECK_STR(p.notices[0], "churn.yaml:108:11: platforms.kubernetes.deploymentSpec.executors."
-                            "exec-train.nodeSelector: ignored: it means nothing on one machine");
+    CHECK_STR(p.notices[0],
+              "churn.yaml:108:11: platforms.kubernetes.deploymentSpec.executors."
+              "exec-train.nodeSelector: ignored: it means nothing on one machine");
     CHECK(is_hex64(p.text_hex));
 
     const struct dag *g = p.root->dag;
@@ -211,165 +214,221 @@ static void each_mistake_is_named_with_its_place(void)
     } rows[] = {
         /* references */
         {"rows:\n              taskOutput", "producerTask: load", "producerTask: lod",
-         "churn.yaml:89:31: " TRAIN "inputs.parameters.rows.taskOutputParameter.producerTask: "
+         "churn.yaml:89:31: " TRAIN
+         "inputs.parameters.rows.taskOutputParameter.producerTask: "
          "task \"lod\" does not exist, did you mean \"load\""},
-        {"rows:\n              taskOutput", "outputParameterKey: count", "outputParameterKey: cuont",
+        {"rows:\n              taskOutput", "outputParameterKey: count",
+         "outputParameterKey: cuont",
          "churn.yaml:88:37: " TRAIN "inputs.parameters.rows.taskOutputParameter."
-         "outputParameterKey: task \"load\" has no output parameter \"cuont\", did you mean "
+         "outputParameterKey: task \"load\" has no output parameter \"cuont\", did you "
+         "mean "
          "\"count\""},
-        {"rows:\n              taskOutput", "outputParameterKey: count", "outputParameterKey: data",
+        {"rows:\n              taskOutput", "outputParameterKey: count",
+         "outputParameterKey: data",
          "churn.yaml:88:37: " TRAIN "inputs.parameters.rows.taskOutputParameter."
          "outputParameterKey: output \"data\" of task \"load\" is no parameter"},
-        {"rows:\n              taskOutput", "outputParameterKey: count", "outputParameterKey: names",
-         "churn.yaml:89:31: " TRAIN "inputs.parameters.rows: want NUMBER_INTEGER, but output "
+        {"rows:\n              taskOutput", "outputParameterKey: count",
+         "outputParameterKey: names",
+         "churn.yaml:89:31: " TRAIN
+         "inputs.parameters.rows: want NUMBER_INTEGER, but output "
          "\"names\" of task \"load\" is LIST"},
         {"      train:\n", "name: comp-train", "name: comp-trian",
-         "churn.yaml:77:30: " TRAIN "componentRef.name: component \"comp-trian\" does not exist, "
+         "churn.yaml:77:30: " TRAIN
+         "componentRef.name: component \"comp-trian\" does not exist, "
          "did you mean \"comp-train\""},
         {"      train:\n", "[load]", "[load, loda]",
-         "churn.yaml:78:32: " TRAIN "dependentTasks[1]: task \"loda\" does not exist, did you "
+         "churn.yaml:78:32: " TRAIN
+         "dependentTasks[1]: task \"loda\" does not exist, did you "
          "mean \"load\""},
         {"", "executorLabel: exec-load", "executorLabel: load",
-         "churn.yaml:4:20: components.comp-load.executorLabel: executor \"load\" does not exist"},
+         "churn.yaml:4:20: components.comp-load.executorLabel: executor \"load\" does "
+         "not exist"},
         {"", "componentInputParameter: rows", "componentInputParameter: row",
-         "churn.yaml:71:45: root.dag.tasks.load.inputs.parameters.rows.componentInputParameter: "
+         "churn.yaml:71:45: "
+         "root.dag.tasks.load.inputs.parameters.rows.componentInputParameter: "
          "root has no input parameter \"row\", did you mean \"rows\""},
         {"    outputs:\n", "producerSubtask: train", "producerSubtask: trian",
          "churn.yaml:63:30: root.dag.outputs.parameters.score.valueFromParameter."
          "producerSubtask: task \"trian\" does not exist, did you mean \"train\""},
         {"  outputDefinitions:\n    parameters:\n      score", "score:", "scores:",
-         "churn.yaml:99:7: root.dag: no task gives the declared output parameter \"scores\""},
+         "churn.yaml:99:7: root.dag: no task gives the declared output parameter "
+         "\"scores\""},
         {"        exec-train:\n", "exec-train:", "exec-trai:",
          "churn.yaml:107:9: platforms.kubernetes.deploymentSpec.executors: executor "
          "\"exec-trai\" does not exist, did you mean \"exec-train\""},
         /* inputs */
-        {"", "rows: {componentInputParameter: rows}", "mode: {componentInputParameter: rows}",
-         "churn.yaml:66:7: root.dag.tasks.load: the required input parameter \"rows\" of "
+        {"", "rows: {componentInputParameter: rows}",
+         "mode: {componentInputParameter: rows}",
+         "churn.yaml:66:7: root.dag.tasks.load: the required input parameter \"rows\" "
+         "of "
          "component comp-load is not given"},
-        {"      train:\n", "            data:\n              task", "            dat:\n              task",
-         "churn.yaml:76:7: root.dag.tasks.train: the required input artifact \"data\" of "
+        {"      train:\n", "            data:\n              task",
+         "            dat:\n              task",
+         "churn.yaml:76:7: root.dag.tasks.train: the required input artifact \"data\" "
+         "of "
          "component comp-train is not given"},
         {"", "{componentInputParameter: rows}", "{runtimeValue: {constant: many}}",
-         "churn.yaml:71:45: root.dag.tasks.load.inputs.parameters.rows: want NUMBER_INTEGER, got "
+         "churn.yaml:71:45: root.dag.tasks.load.inputs.parameters.rows: want "
+         "NUMBER_INTEGER, got "
          "string \"many\""},
         {"", "{componentInputParameter: rows}", "{runtimeValue: {constant: 1.5}}",
-         "churn.yaml:71:45: root.dag.tasks.load.inputs.parameters.rows: want NUMBER_INTEGER, got "
+         "churn.yaml:71:45: root.dag.tasks.load.inputs.parameters.rows: want "
+         "NUMBER_INTEGER, got "
          "number 1.5"},
         {"", "{componentInputParameter: rows}",
-         "{componentInputParameter: rows}\n            mode: {runtimeValue: {constant: medium}}",
-         "churn.yaml:72:45: root.dag.tasks.load.inputs.parameters.mode: the constant is none of "
+         "{componentInputParameter: rows}\n            mode: {runtimeValue: {constant: "
+         "medium}}",
+         "churn.yaml:72:45: root.dag.tasks.load.inputs.parameters.mode: the constant "
+         "is none of "
          "the literals of input \"mode\" of comp-load"},
         {"", "{componentInputParameter: rows}",
          "{componentInputParameter: rows, runtimeValue: {constant: 3}}",
-         "churn.yaml:71:13: root.dag.tasks.load.inputs.parameters.rows: want exactly one of "
-         "componentInputParameter, taskOutputParameter, runtimeValue and taskFinalStatus"},
+         "churn.yaml:71:13: root.dag.tasks.load.inputs.parameters.rows: want exactly "
+         "one of "
+         "componentInputParameter, taskOutputParameter, runtimeValue and "
+         "taskFinalStatus"},
         {"", "{componentInputParameter: rows}", "{runtimeValue: {constant: 12:30}}",
-         "churn.yaml:71:45: root.dag.tasks.load.inputs.parameters.rows.runtimeValue.constant: "
+         "churn.yaml:71:45: "
+         "root.dag.tasks.load.inputs.parameters.rows.runtimeValue.constant: "
          "YAML readers disagree whether 12:30 is text or a number: put it in quotes"},
         /* types and defaults */
         {"        rows:\n", "NUMBER_INTEGER", "NUMBER_INTEGR",
-         "churn.yaml:8:26: components.comp-load.inputDefinitions.parameters.rows.parameterType: "
+         "churn.yaml:8:26: "
+         "components.comp-load.inputDefinitions.parameters.rows.parameterType: "
          "unknown type \"NUMBER_INTEGR\", did you mean \"NUMBER_INTEGER\""},
         {"", "defaultValue: 5000.0", "defaultValue: '5000'",
          "churn.yaml:94:23: root.inputDefinitions.parameters.rows.defaultValue: want "
          "NUMBER_INTEGER, got string \"5000\""},
         {"", "defaultValue: fast", "defaultValue: fats",
-         "churn.yaml:10:25: components.comp-load.inputDefinitions.parameters.mode.defaultValue: "
+         "churn.yaml:10:25: "
+         "components.comp-load.inputDefinitions.parameters.mode.defaultValue: "
          "the default is none of the literals"},
         {"", "literals: [fast, slow]", "literals: [fast, 2]",
-         "churn.yaml:12:28: components.comp-load.inputDefinitions.parameters.mode.literals[1]: "
+         "churn.yaml:12:28: "
+         "components.comp-load.inputDefinitions.parameters.mode.literals[1]: "
          "want STRING, got number 2"},
         {"", "        data:\n", "        count:\n",
-         "churn.yaml:16:9: components.comp-load.outputDefinitions.artifacts: \"count\" is the "
+         "churn.yaml:16:9: components.comp-load.outputDefinitions.artifacts: \"count\" "
+         "is the "
          "name of a parameter too"},
         /* unknown and wrong fields */
-        {"", "componentRef: {name: comp-load}", "componentRef: {name: comp-load}, retry: 3",
+        {"", "componentRef: {name: comp-load}",
+         "componentRef: {name: comp-load}, retry: 3",
          NULL}, /* bad YAML: only that it is refused */
         {"", "        taskInfo: {name: load}", "        taskinfo: {name: load}",
-         "churn.yaml:75:9: root.dag.tasks.load: unknown field \"taskinfo\", did you mean "
+         "churn.yaml:75:9: root.dag.tasks.load: unknown field \"taskinfo\", did you "
+         "mean "
          "\"taskInfo\""},
         {"", "sdkVersion: kfp", "sdkversion: kfp",
          "churn.yaml:101:1: unknown field \"sdkversion\", did you mean \"sdkVersion\""},
         {"", "nodeSelector:", "nodeSelectr:",
-         "churn.yaml:108:11: platforms.kubernetes.deploymentSpec.executors.exec-train: unknown "
+         "churn.yaml:108:11: platforms.kubernetes.deploymentSpec.executors.exec-train: "
+         "unknown "
          "field \"nodeSelectr\", did you mean \"nodeSelector\""},
         {"", "labels: {gpu: big}", "label: {gpu: big}",
          "churn.yaml:109:13: platforms.kubernetes.deploymentSpec.executors.exec-train."
          "nodeSelector: unknown field \"label\""},
         {"", "enableCache: true", "enableCache: 'true'",
-         "churn.yaml:67:39: root.dag.tasks.load.cachingOptions.enableCache: want a bool, got "
+         "churn.yaml:67:39: root.dag.tasks.load.cachingOptions.enableCache: want a "
+         "bool, got "
          "the string true"},
         {"", "command: [load]", "command: [load, 3]",
-         "churn.yaml:44:25: deploymentSpec.executors.exec-load.container.command[1]: want a "
+         "churn.yaml:44:25: deploymentSpec.executors.exec-load.container.command[1]: "
+         "want a "
          "string, got the number 3: put it in quotes"},
         {"", "value: '3'", "value: on",
-         "churn.yaml:47:32: deploymentSpec.executors.exec-load.container.env[0].value: want a "
+         "churn.yaml:47:32: deploymentSpec.executors.exec-load.container.env[0].value: "
+         "want a "
          "string, got the bool on: put it in quotes"},
         {"", "name: LEVEL", "name: A=B",
-         "churn.yaml:47:11: deploymentSpec.executors.exec-load.container.env[0]: \"A=B\" is no "
+         "churn.yaml:47:11: deploymentSpec.executors.exec-load.container.env[0]: "
+         "\"A=B\" is no "
          "name of an environment variable"},
         {"", "command: [load]", "command: load",
-         "churn.yaml:44:18: deploymentSpec.executors.exec-load.container.command: want a list, "
+         "churn.yaml:44:18: deploymentSpec.executors.exec-load.container.command: want "
+         "a list, "
          "got the string load"},
         {"", "maxRetryCount: 2", "maxRetryCount: -2",
-         "churn.yaml:73:26: root.dag.tasks.load.retryPolicy.maxRetryCount: want a whole number "
+         "churn.yaml:73:26: root.dag.tasks.load.retryPolicy.maxRetryCount: want a "
+         "whole number "
          "from 0 to 4294967295, got -2"},
         {"", "backoffDuration: 30s", "backoffDuration: soon",
-         "churn.yaml:74:28: root.dag.tasks.load.retryPolicy.backoffDuration: want a duration "
+         "churn.yaml:74:28: root.dag.tasks.load.retryPolicy.backoffDuration: want a "
+         "duration "
          "such as \"30s\", got \"soon\""},
         {"", "        image: python:3.12-slim\n", "",
-         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container: the container has no "
+         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container: the container "
+         "has no "
          "image"},
         {"    exec-load:\n", "container:", "resolver:",
-         "churn.yaml:43:9: deploymentSpec.executors.exec-load.resolver: executors of this kind "
+         "churn.yaml:43:9: deploymentSpec.executors.exec-load.resolver: executors of "
+         "this kind "
          "are not supported"},
         {"", "      train:\n", "      tr/ain:\n",
-         "churn.yaml:76:7: root.dag.tasks: character 0x2f must not be in the name \"tr/ain\""},
+         "churn.yaml:76:7: root.dag.tasks: character 0x2f must not be in the name "
+         "\"tr/ain\""},
         {"", "      train:\n", "      load:\n",
          "churn.yaml:76:7: \"load\" is given twice, first at line 66"},
-        {"", "cachingOptions: {enableCache: true}", "caching_options: {}\n        cachingOptions: {}",
-         "churn.yaml:68:9: root.dag.tasks.load: \"cachingOptions\" is given in both spellings"},
+        {"", "cachingOptions: {enableCache: true}",
+         "caching_options: {}\n        cachingOptions: {}",
+         "churn.yaml:68:9: root.dag.tasks.load: \"cachingOptions\" is given in both "
+         "spellings"},
         {"", "componentRef: {name: comp-load}", "dependentTasks: []",
          "churn.yaml:66:7: root.dag.tasks.load: the task has no componentRef"},
         /* the top */
         {"", "schemaVersion: 2.1.0", "schemaVersion: 2.0.0",
-         "churn.yaml:100:16: schemaVersion: schemaVersion is \"2.0.0\": only 2.1.0 is understood"},
+         "churn.yaml:100:16: schemaVersion: schemaVersion is \"2.0.0\": only 2.1.0 is "
+         "understood"},
         {"", "name: churn\n", "name: Churn\n",
-         "churn.yaml:56:9: pipelineInfo.name: \"Churn\" is no name of a pipeline: want lower-case "
+         "churn.yaml:56:9: pipelineInfo.name: \"Churn\" is no name of a pipeline: want "
+         "lower-case "
          "letters, digits, - and . (at most 128)"},
         {"", "name: churn\n", "name: ''\n",
          "churn.yaml:56:9: pipelineInfo.name: the pipeline has no name"},
         {"", "platforms:\n", "components: {}\nroot: {}\n---\nplatforms:\n",
          "churn.yaml:103:1: a second pipeline spec: the first begins at line 2"},
         {"", "platforms:\n", "hello: 1\n---\nplatforms:\n",
-         "churn.yaml:103:1: neither a pipeline spec (pipelineInfo, root) nor a platform spec "
+         "churn.yaml:103:1: neither a pipeline spec (pipelineInfo, root) nor a "
+         "platform spec "
          "(platforms)"},
         /* circles */
-        {"", "        retryPolicy:", "        dependentTasks: [train]\n        retryPolicy:",
-         "churn.yaml:66:7: root.dag.tasks: tasks wait for each other: load -> train -> load"},
-        {"", "        retryPolicy:", "        dependentTasks: [load]\n        retryPolicy:",
+        {"", "        retryPolicy:",
+         "        dependentTasks: [train]\n        retryPolicy:",
+         "churn.yaml:66:7: root.dag.tasks: tasks wait for each other: load -> train -> "
+         "load"},
+        {"",
+         "        retryPolicy:", "        dependentTasks: [load]\n        retryPolicy:",
          "churn.yaml:66:7: root.dag.tasks: tasks wait for each other: load -> load"},
         {"", "    executorLabel: exec-train\n",
-         "    dag:\n      tasks:\n        again:\n          componentRef: {name: comp-train}\n"
-         "          inputs:\n            artifacts: {data: {componentInputArtifact: data}}\n"
+         "    dag:\n      tasks:\n        again:\n          componentRef: {name: "
+         "comp-train}\n"
+         "          inputs:\n            artifacts: {data: {componentInputArtifact: "
+         "data}}\n"
          "            parameters: {rows: {componentInputParameter: rows}}\n"
-         "      outputs: {parameters: {Output: {valueFromParameter: {producerSubtask: again,"
+         "      outputs: {parameters: {Output: {valueFromParameter: {producerSubtask: "
+         "again,"
          " outputParameterKey: Output}}}}\n",
-         "churn.yaml:28:9: task \"again\": a component contains itself: comp-train -> comp-train"},
+         "churn.yaml:28:9: task \"again\": a component contains itself: comp-train -> "
+         "comp-train"},
         /* placeholders */
         {"    exec-load:\n", "''rows''", "''row''",
-         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: input parameter "
+         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: input "
+         "parameter "
          "\"row\" is not known to component comp-load"},
         {"    exec-load:\n", "['{{$.inputs.parameters[''rows'']}}']",
          "['{{$.outputs.artifacts[''dat''].path}}']",
-         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: output artifact "
+         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: "
+         "output artifact "
          "\"dat\" is not known to component comp-load"},
         {"    exec-load:\n", "['{{$.inputs.parameters[''rows'']}}']",
          "['{\"IfPresent\": {\"InputName\": \"rwos\", \"Then\": \"a\"}}']",
-         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: input parameter "
+         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: input "
+         "parameter "
          "\"rwos\" is not known to component comp-load"},
-        {"    exec-load:\n", "['{{$.inputs.parameters[''rows'']}}']", "['{\"Concat\": 3}']",
-         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: an IfPresent or "
+        {"    exec-load:\n", "['{{$.inputs.parameters[''rows'']}}']",
+         "['{\"Concat\": 3}']",
+         "churn.yaml:41:5: deploymentSpec.executors.exec-load.container.args[0]: an "
+         "IfPresent or "
          "Concat word: Concat wants a list"},
     };
 
@@ -398,9 +457,10 @@ static void unknown_fields_are_only_noted_when_lenient(void)
     edit(&text, "", "nodeSelector:", "nodeSelectr:");
     CHECK_INT(parse(&a, buf_str(&text), true, &p, &e), 0);
     CHECK_INT(p.n_notices, 1);
-    CHECK_STR(p.notices[0], "churn.yaml:108:11: platforms.kubernetes.deploymentSpec.executors."
-                            "exec-train: unknown field \"nodeSelectr\", did you mean "
-                            "\"nodeSelector\"");
+    CHECK_STR(p.notices[0],
+              "churn.yaml:108:11: platforms.kubernetes.deploymentSpec.executors."
+              "exec-train: unknown field \"nodeSelectr\", did you mean "
+              "\"nodeSelector\"");
 }
 
 static void unknown_fields_of_containers_are_noted(void)
@@ -413,8 +473,9 @@ static void unknown_fields_of_containers_are_noted(void)
     edit(&text, "", "command: [train]", "comand: [train]");
     CHECK_INT(parse(&a, buf_str(&text), false, &p, &e), 0);
     CHECK_INT(p.n_notices, 2);
-    CHECK_STR(p.notices[0], "churn.yaml:54:9: deploymentSpec.executors.exec-train.container: "
-                            "unknown field \"comand\" is ignored");
+    CHECK_STR(p.notices[0],
+              "churn.yaml:54:9: deploymentSpec.executors.exec-train.container: "
+              "unknown field \"comand\" is ignored");
 }
 
 static void both_spellings_of_fields_are_read(void)
@@ -437,27 +498,33 @@ static void what_is_not_run_yet_is_named(void)
     } rows[] = {
         {"      train:\n", "        taskInfo:",
          "        triggerPolicy: {condition: 'true'}\n        taskInfo:",
-         "churn.yaml:76:7: task \"train\": this version does not run conditions (dsl.If, "
+         "churn.yaml:76:7: task \"train\": this version does not run conditions "
+         "(dsl.If, "
          "dsl.Elif, dsl.Else) yet"},
         {"      train:\n", "        taskInfo:",
-         "        triggerPolicy: {strategy: ALL_UPSTREAM_TASKS_COMPLETED}\n        taskInfo:",
+         "        triggerPolicy: {strategy: ALL_UPSTREAM_TASKS_COMPLETED}\n        "
+         "taskInfo:",
          "churn.yaml:76:7: task \"train\": this version does not run exit handlers and "
          "ignore_upstream_failure yet"},
         {"      train:\n", "        taskInfo:",
          "        parameterIterator: {itemInput: rows, items: {raw: '[1, 2]'}}\n"
          "        taskInfo:",
-         "churn.yaml:76:7: task \"train\": this version does not run loops (dsl.ParallelFor) yet"},
+         "churn.yaml:76:7: task \"train\": this version does not run loops "
+         "(dsl.ParallelFor) yet"},
         {"        exec-train:\n", "nodeSelector:\n            labels: {gpu: big}",
          "secretAsEnv: [{secretName: s, keyToEnv: []}]",
-         "churn.yaml:107:9: executor \"exec-train\": this version does not honour the Kubernetes "
+         "churn.yaml:107:9: executor \"exec-train\": this version does not honour the "
+         "Kubernetes "
          "field secretAsEnv yet"},
         {"", "activeDeadlineSeconds: 3600", "workspace: {size: 1Gi}",
-         "churn.yaml:111:7: pipelineConfig \"workspace\": this version does not run workspaces "
+         "churn.yaml:111:7: pipelineConfig \"workspace\": this version does not run "
+         "workspaces "
          "yet"},
         {"    exec-train:\n",
          "container:\n        image: python:3.12-slim\n        command: [train]",
          "importer: {artifactUri: {constant: 'gs://x'}}",
-         "churn.yaml:51:5: executor \"exec-train\": this version does not run importers "
+         "churn.yaml:51:5: executor \"exec-train\": this version does not run "
+         "importers "
          "(dsl.importer) yet"},
     };
 
@@ -496,10 +563,11 @@ static void wrapped_specs_are_found(void)
     struct pipeline p;
     struct err e = {.text = ""};
 
-    buf_adds(&manifest, "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: Pipeline\n"
-                        "metadata: {name: churn}\n---\n"
-                        "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: PipelineVersion\n"
-                        "metadata: {name: churn-1}\nspec:\n  pipelineSpec:\n");
+    buf_adds(&manifest,
+             "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: Pipeline\n"
+             "metadata: {name: churn}\n---\n"
+             "apiVersion: pipelines.kubeflow.org/v2beta1\nkind: PipelineVersion\n"
+             "metadata: {name: churn-1}\nspec:\n  pipelineSpec:\n");
     add_indented(&manifest, good, platform);
     buf_adds(&manifest, "  platformSpec:\n");
     add_indented(&manifest, platform + 4, platform + strlen(platform));
@@ -507,8 +575,10 @@ static void wrapped_specs_are_found(void)
     CHECK_STR(e.text, "");
     CHECK_INT(p.deadline_ms, 3600000);
 
-    buf_adds(&request, "runtimeConfig: {parameterValues: {rows: 7}, gcsOutputDirectory: 'gs://b'}\n"
-                       "pipeline_spec:\n");
+    buf_adds(
+        &request,
+        "runtimeConfig: {parameterValues: {rows: 7}, gcsOutputDirectory: 'gs://b'}\n"
+        "pipeline_spec:\n");
     add_indented(&request, good, platform);
     CHECK_INT(parse(&a, buf_str(&request), false, &p, &e), 0);
     CHECK_STR(e.text, "");
@@ -522,18 +592,21 @@ static void what_is_no_pipeline_is_called_by_its_name(void)
         const char *text, *want;
     } rows[] = {
         {"", "churn.yaml: no pipeline in this file: it is empty"},
-        {"# nothing but comments\n", "churn.yaml: no pipeline in this file: it is empty"},
+        {"# nothing but comments\n",
+         "churn.yaml: no pipeline in this file: it is empty"},
         {"---\n---\n", "churn.yaml: no pipeline in this file: it is empty"},
         {"platforms: {}\n", "churn.yaml: no pipeline spec in this file"},
         {"just text\n", "churn.yaml:1:1: no pipeline: want a map, got plain text"},
         {"- 1\n", "churn.yaml:1:1: no pipeline: want a map, got a list"},
         {"apiVersion: argoproj.io/v1alpha1\nkind: Workflow\n",
-         "churn.yaml:1:13: apiVersion: an Argo workflow, as KFP v1 wrote them: compile with kfp 2 "
+         "churn.yaml:1:13: apiVersion: an Argo workflow, as KFP v1 wrote them: compile "
+         "with kfp 2 "
          "or newer"},
         {"apiVersion: v1\nkind: Pod\n",
          "churn.yaml:1:13: apiVersion: a Kubernetes object that is no pipeline"},
         {"name: x\nimplementation: {container: {image: y}}\n",
-         "churn.yaml:1:1: a component, not a pipeline: compile a pipeline that uses it"},
+         "churn.yaml:1:1: a component, not a pipeline: compile a pipeline that uses "
+         "it"},
         {"pipelineInfo: {name: x}\nschemaVersion: 2.1.0\n",
          "churn.yaml:1:1: the pipeline has no root"},
         {"pipelineInfo: {name: x}\nschemaVersion: 2.1.0\nroot: {dag: {tasks: {}}}\n",

@@ -30,7 +30,8 @@ static const char *const kinds[] = {
 };
 
 /* answers with the kind and names; leaves those named "skip", fails on "fail" */
-static int answer(void *ctx, const struct placeholder *ph, struct buf *out, struct err *e)
+static int answer(void *ctx, const struct placeholder *ph, struct buf *out,
+                  struct err *e)
 {
     (void)ctx;
     if (str_eqz(ph->name, "skip"))
@@ -77,7 +78,8 @@ static void every_form_is_known(void)
         {"{{$.outputs.artifacts['o'].path}}", "<out-path o>"},
         {"{{$.outputs.artifacts['o'].metadata['k']}}", "<out-meta o k>"},
         {"{{$.outputs.output_file}}", "<output-file>"},
-        {"{{$.pipeline_job_name}}{{$.pipeline_job_resource_name}}", "<job><job-resource>"},
+        {"{{$.pipeline_job_name}}{{$.pipeline_job_resource_name}}",
+         "<job><job-resource>"},
         {"{{$.pipeline_job_uuid}}{{$.pipeline_task_uuid}}", "<job-uuid><task-uuid>"},
         {"{{$.pipeline_task_name}}", "<task>"},
         {"{{$.pipeline_job_create_time_utc}}", "<create>"},
@@ -93,7 +95,8 @@ static void every_form_is_known(void)
         {"{{$.inputs.parameters['n']}", "{{$.inputs.parameters['n']}"},
         {"{{$.outputs.parameters['n']}}", "{{$.outputs.parameters['n']}}"},
         {"{{$.outputs.artifacts['n']}}", "{{$.outputs.artifacts['n']}}"},
-        {"{{$.json_escape[]}}{{$.json_escape[99]}}", "{{$.json_escape[]}}{{$.json_escape[99]}}"},
+        {"{{$.json_escape[]}}{{$.json_escape[99]}}",
+         "{{$.json_escape[]}}{{$.json_escape[99]}}"},
         {"{{$.scheduledTime.strftime('%Y')}}", "{{$.scheduledTime.strftime('%Y')}}"},
         {"{{$.inputs.parameters['skip']}}!", "{{$.inputs.parameters['skip']}}!"},
         {"{{$.bad {{$}}", "{{$.bad <input>"},
@@ -116,7 +119,8 @@ static void a_failing_answer_ends_it(void)
     AUTO_BUF struct buf out = {0};
     struct err e;
 
-    CHECK_INT(placeholder_expand(STR("{{$.inputs.parameters['fail']}}"), answer, NULL, &out, &e),
+    CHECK_INT(placeholder_expand(STR("{{$.inputs.parameters['fail']}}"), answer, NULL,
+                                 &out, &e),
               -1);
     CHECK_INT(e.code, ERR_MISSING);
 }
@@ -163,17 +167,22 @@ static void command_lines_come_out_as_words(void)
         {"{\"Concat\": [\"a\", " IF_GONE "\"Then\": \"b\"}}, " IF_HERE
          "\"Then\": [\"c\", {\"Concat\": [\"d\", \"e\"]}]}}]}",
          "acde"},
-        {IF_HERE "\"Then\": [\"x\", " IF_HERE "\"Then\": {\"Concat\": [\"y\", \"z\"]}}}, " IF_GONE
+        {IF_HERE "\"Then\": [\"x\", " IF_HERE
+                 "\"Then\": {\"Concat\": [\"y\", \"z\"]}}}, " IF_GONE
                  "\"Then\": \"q\"}}]}}",
          "x|yz"},
-        {"{\"Concat\": [\"{{$.inputs.parameters['evil']}}\"]}", "{{$.pipeline_job_name}}\"'"},
-        {"{\"IfPresent\":3}", "an IfPresent or Concat word: IfPresent wants InputName and Then"},
+        {"{\"Concat\": [\"{{$.inputs.parameters['evil']}}\"]}",
+         "{{$.pipeline_job_name}}\"'"},
+        {"{\"IfPresent\":3}",
+         "an IfPresent or Concat word: IfPresent wants InputName and Then"},
         {"{\"Concat\":[{\"Other\": 1}]}",
          "an IfPresent or Concat word: want IfPresent or Concat"},
-        {"{\"Concat\":[1]}", "an IfPresent or Concat word: want a string, or an object of "
-                             "IfPresent or Concat alone"},
+        {"{\"Concat\":[1]}",
+         "an IfPresent or Concat word: want a string, or an object of "
+         "IfPresent or Concat alone"},
         {"{\"Other\": 1}", "{\"Other\": 1}"},
-        {"{{$.inputs.parameters['nul']}}", "word 1 of the command line holds a NUL character"},
+        {"{{$.inputs.parameters['nul']}}",
+         "word 1 of the command line holds a NUL character"},
         {"{{$.inputs.parameters['fail']}}", "no such thing"},
     };
 
@@ -184,7 +193,8 @@ static void command_lines_come_out_as_words(void)
         struct err e = {.text = ""};
         char **argv = NULL;
         size_t n = 77;
-        int rc = placeholder_argv_in(&a, words, 3, answer, is_there, NULL, &argv, &n, &e);
+        int rc =
+            placeholder_argv_in(&a, words, 3, answer, is_there, NULL, &argv, &n, &e);
 
         if (rc < 0) {
             CHECK_STR(e.text, rows[i].want);
@@ -208,7 +218,8 @@ static void no_words_are_an_empty_line(void)
     char **argv = NULL;
     size_t n = 77;
 
-    CHECK_INT(placeholder_argv_in(&a, NULL, 0, answer, is_there, NULL, &argv, &n, &e), 0);
+    CHECK_INT(placeholder_argv_in(&a, NULL, 0, answer, is_there, NULL, &argv, &n, &e),
+              0);
     CHECK_INT(n, 0);
     CHECK(argv && argv[0] == NULL);
 }
@@ -231,11 +242,13 @@ static void structured_words_are_checked_in_all_branches(void)
                                      collect, &names, &e),
               0);
     CHECK_STR(buf_str(&names), "here gone here ");
-    CHECK_INT(placeholder_word_check(STR("{\"IfPresent\": {\"InputName\": \"bad\", \"Then\": 1}}"),
-                                     collect, &names, &e),
+    CHECK_INT(placeholder_word_check(
+                  STR("{\"IfPresent\": {\"InputName\": \"bad\", \"Then\": 1}}"),
+                  collect, &names, &e),
               -1);
     CHECK_STR(e.text, "bad one");
-    CHECK_INT(placeholder_word_check(STR("{\"Concat\": [\"a\""), collect, &names, &e), -1);
+    CHECK_INT(placeholder_word_check(STR("{\"Concat\": [\"a\""), collect, &names, &e),
+              -1);
     CHECK_INT(e.code, ERR_INPUT);
 }
 
@@ -246,7 +259,9 @@ static void half_placeholders_cost_no_more(void)
 
     for (int i = 0; i < 200000; i++)
         buf_adds(&text, "{{$.inputs.parameters['x");
-    CHECK_INT(placeholder_expand((struct str){text.ptr, text.len}, answer, NULL, &out, &e), 0);
+    CHECK_INT(
+        placeholder_expand((struct str){text.ptr, text.len}, answer, NULL, &out, &e),
+        0);
     CHECK(out.len == text.len && memcmp(out.ptr, text.ptr, out.len) == 0);
 }
 

@@ -39,34 +39,76 @@ static void plain_scalars_are_read_as_pyyaml_reads_them(void)
     static const struct {
         const char *text, *json;
     } rows[] = {
-        {"~", "null"}, {"null", "null"}, {"NULL", "null"}, {"nUll", "\"nUll\""},
-        {"yes", "true"}, {"Off", "false"}, {"y", "\"y\""}, {"n", "\"n\""}, {"TRUE", "true"},
-        {"tRUE", "\"tRUE\""}, {"'yes'", "\"yes\""}, {"\"12\"", "\"12\""},
-        {"12", "12"}, {"-12", "-12"}, {"+1_000", "1000"}, {"0x1F", "31"}, {"0b101", "5"},
-        {"017", "15"}, {"09", "\"09\""}, {"0o17", "\"0o17\""}, {"0", "0"}, {"-0x10", "-16"},
-        {"5000.0", "5000"}, {"1.5", "1.5"}, {"1.", "1"}, {".5", "0.5"}, {"-.5", "\"-.5\""},
-        {"1e5", "\"1e5\""}, {"1.0e5", "\"1.0e5\""}, {"1.0e+5", "100000"}, {"1.5E-3", "0.0015"},
-        {"1_000.5", "1000.5"}, {".", "\".\""}, {"1.2.3", "\"1.2.3\""}, {"2.1.0", "\"2.1.0\""},
-        {"2026-11-23", "\"2026-11-23\""}, {"1e", "\"1e\""}, {"_1", "\"_1\""},
-        {"12:30", "f.yaml:1:3: [0]: YAML readers disagree whether 12:30 is text or a number: put "
+        {"~", "null"},
+        {"null", "null"},
+        {"NULL", "null"},
+        {"nUll", "\"nUll\""},
+        {"yes", "true"},
+        {"Off", "false"},
+        {"y", "\"y\""},
+        {"n", "\"n\""},
+        {"TRUE", "true"},
+        {"tRUE", "\"tRUE\""},
+        {"'yes'", "\"yes\""},
+        {"\"12\"", "\"12\""},
+        {"12", "12"},
+        {"-12", "-12"},
+        {"+1_000", "1000"},
+        {"0x1F", "31"},
+        {"0b101", "5"},
+        {"017", "15"},
+        {"09", "\"09\""},
+        {"0o17", "\"0o17\""},
+        {"0", "0"},
+        {"-0x10", "-16"},
+        {"5000.0", "5000"},
+        {"1.5", "1.5"},
+        {"1.", "1"},
+        {".5", "0.5"},
+        {"-.5", "\"-.5\""},
+        {"1e5", "\"1e5\""},
+        {"1.0e5", "\"1.0e5\""},
+        {"1.0e+5", "100000"},
+        {"1.5E-3", "0.0015"},
+        {"1_000.5", "1000.5"},
+        {".", "\".\""},
+        {"1.2.3", "\"1.2.3\""},
+        {"2.1.0", "\"2.1.0\""},
+        {"2026-11-23", "\"2026-11-23\""},
+        {"1e", "\"1e\""},
+        {"_1", "\"_1\""},
+        {"12:30", "f.yaml:1:3: [0]: YAML readers disagree whether 12:30 is text or a "
+                  "number: put "
                   "it in quotes"},
-        {"190:20:30.15", "f.yaml:1:3: [0]: YAML readers disagree whether 190:20:30.15 is text or "
-                         "a number: put it in quotes"},
-        {"12:90", "\"12:90\""}, {"a:1", "\"a:1\""}, {"12:30pm", "\"12:30pm\""},
+        {"190:20:30.15",
+         "f.yaml:1:3: [0]: YAML readers disagree whether 190:20:30.15 is text or "
+         "a number: put it in quotes"},
+        {"12:90", "\"12:90\""},
+        {"a:1", "\"a:1\""},
+        {"12:30pm", "\"12:30pm\""},
         {".inf", "f.yaml:1:3: [0]: .inf is no number that JSON can hold"},
         {"-.INF", "f.yaml:1:3: [0]: -.INF is no number that JSON can hold"},
         {".nan", "f.yaml:1:3: [0]: .nan is no number that JSON can hold"},
-        {"!!str 12", "\"12\""}, {"!!int 12", "12"}, {"!!float 1.5", "1.5"},
-        {"!!bool yes", "true"}, {"!!null ~", "null"}, {"!!seq [1]", "[1]"}, {"!!map {a: 1}", "{\"a\":1}"},
+        {"!!str 12", "\"12\""},
+        {"!!int 12", "12"},
+        {"!!float 1.5", "1.5"},
+        {"!!bool yes", "true"},
+        {"!!null ~", "null"},
+        {"!!seq [1]", "[1]"},
+        {"!!map {a: 1}", "{\"a\":1}"},
         {"! '12'", "\"12\""},
-        {"!!int abc", "f.yaml:1:3: \"abc\" is not what its tag tag:yaml.org,2002:int says"},
-        {"!!python/object:os.system {}", "f.yaml:1:3: the tag "
-                                         "tag:yaml.org,2002:python/object:os.system is not "
-                                         "understood here: only those of JSON's types are"},
-        {"!mine x", "f.yaml:1:3: the tag !mine is not understood here: only those of JSON's types "
-                    "are"},
-        {"!!set {a}", "f.yaml:1:3: the tag tag:yaml.org,2002:set is not understood here: only "
-                      "those of JSON's types are"},
+        {"!!int abc",
+         "f.yaml:1:3: \"abc\" is not what its tag tag:yaml.org,2002:int says"},
+        {"!!python/object:os.system {}",
+         "f.yaml:1:3: the tag "
+         "tag:yaml.org,2002:python/object:os.system is not "
+         "understood here: only those of JSON's types are"},
+        {"!mine x",
+         "f.yaml:1:3: the tag !mine is not understood here: only those of JSON's types "
+         "are"},
+        {"!!set {a}",
+         "f.yaml:1:3: the tag tag:yaml.org,2002:set is not understood here: only "
+         "those of JSON's types are"},
     };
 
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
@@ -86,12 +128,15 @@ static void texts_become_trees_or_messages(void)
     static const struct {
         const char *text, *want;
     } rows[] = {
-        {"a: 1\n---\n# nothing\n---\nb: [x, {c: d}]\n...\n", "{\"a\":1} {\"b\":[\"x\",{\"c\":\"d\"}]}"},
+        {"a: 1\n---\n# nothing\n---\nb: [x, {c: d}]\n...\n",
+         "{\"a\":1} {\"b\":[\"x\",{\"c\":\"d\"}]}"},
         {"- \n-\n- a\n", "[null,null,\"a\"]"},
-        {"a: >-\n  one\n  two\nb: |\n  three\n", "{\"a\":\"one two\",\"b\":\"three\\n\"}"},
+        {"a: >-\n  one\n  two\nb: |\n  three\n",
+         "{\"a\":\"one two\",\"b\":\"three\\n\"}"},
         {"a: \"\\n\\\n  b\\x41\\u00e9\"\n", "{\"a\":\"\\nbA\xC3\xA9\"}"},
         {"\xEF\xBB\xBFx: 1", "{\"x\":1}"},
-        {"a: &x {k: [1]}\nb: *x\nc: *x\n", "{\"a\":{\"k\":[1]},\"b\":{\"k\":[1]},\"c\":{\"k\":[1]}}"},
+        {"a: &x {k: [1]}\nb: *x\nc: *x\n",
+         "{\"a\":{\"k\":[1]},\"b\":{\"k\":[1]},\"c\":{\"k\":[1]}}"},
         {"a: &x 1\nb: &x 2\nc: *x\n", "{\"a\":1,\"b\":2,\"c\":2}"},
         {"a: *x\n", "f.yaml:1:4: no anchor &x before this alias"},
         {"a: &x 1\n---\nb: *x\n", "f.yaml:3:4: no anchor &x before this alias"},
@@ -101,23 +146,27 @@ static void texts_become_trees_or_messages(void)
         {"? [a]\n: 1\n", "f.yaml:1:3: a key that is no text"},
         {"a: &x {b: 1}\nc:\n  <<: *x\n",
          "f.yaml:3:3: merge keys (<<) are not understood: write the fields out"},
-        {"a: {b: 1, c: 2, b: 3}\n", "f.yaml:1:17: \"b\" is given twice, first at line 1"},
+        {"a: {b: 1, c: 2, b: 3}\n",
+         "f.yaml:1:17: \"b\" is given twice, first at line 1"},
         {"{a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, h: 1, i: 1,\n c: 2}\n",
          "f.yaml:2:2: \"c\" is given twice, first at line 1"},
         {"on: 1\n1: 2\n", "{\"on\":1,\"1\":2}"},
         {"a: b: c\n", "f.yaml:1:5: mapping values are not allowed in this context"},
         {"a:\n\tb: 1\n", "f.yaml:2:1: found character that cannot start any token"},
-        {"a: [1, 2\nb: 3\n", "f.yaml:2:2: did not find expected ',' or ']', while parsing a flow "
-                             "sequence of line 1"},
+        {"a: [1, 2\nb: 3\n",
+         "f.yaml:2:2: did not find expected ',' or ']', while parsing a flow "
+         "sequence of line 1"},
         {"x: \"\\q\"\n", "f.yaml:1:5: found unknown escape character"},
         {"a: 1\nb: caf\xE9\n",
          "f.yaml:2:7: byte 0xe9 is not UTF-8: this is no YAML or JSON text"},
-        {"a: \x01\n", "f.yaml:1:4: control characters are not allowed (character 0x01)"},
+        {"a: \x01\n",
+         "f.yaml:1:4: control characters are not allowed (character 0x01)"},
         /* JSON */
         {" { }", "{}"},
         {"{\"a\": [1, 1e5, -0.5E-1, \"\\u00e9\\ud83d\\ude00\\/\", true, null, {}]}\n",
          "{\"a\":[1,100000,-0.05,\"\xC3\xA9\xF0\x9F\x98\x80/\",true,null,{}]}"},
-        {"{\"a\": \"yes\", \"b\": 12345678901234567890}", "{\"a\":\"yes\",\"b\":1.2345678901234567e+19}"},
+        {"{\"a\": \"yes\", \"b\": 12345678901234567890}",
+         "{\"a\":\"yes\",\"b\":1.2345678901234567e+19}"},
         {"{\"a\":1,\n \"a\":2}", "f.yaml:2:2: \"a\" is given twice, first at line 1"},
         {"{\"a\":1,}", "f.yaml:1:8: JSON: want a key in double quotes"},
         {"{\"a\":[1,]}", "f.yaml:1:9: JSON: want a value"},
@@ -135,7 +184,8 @@ static void texts_become_trees_or_messages(void)
         {"{\"a\":\"\\x\"}", "f.yaml:1:8: JSON: an unknown escape in a string"},
         {"{\"a\":\"\\u12g4\"}", "f.yaml:1:11: JSON: want four hex digits after \\u"},
         {"{\"a\":\"x\ny\"}", "f.yaml:1:8: JSON: a control character in a string"},
-        {"{\"caf\xC3\xA9\":1,\n\"b\" 1}", "f.yaml:2:5: JSON: want a colon after the key"},
+        {"{\"caf\xC3\xA9\":1,\n\"b\" 1}",
+         "f.yaml:2:5: JSON: want a colon after the key"},
     };
 
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
@@ -154,9 +204,12 @@ static void nodes_know_their_place_and_path(void)
     char path[200];
     const struct node *n;
 
-    CHECK_INT(read_text(&a, STR("\n# caf\xC3\xA9\nroot:\n  \xC3\xA9t\xC3\xA9: [a, {task_info: xyz}]\n"),
-                        &t, &e),
-              0);
+    CHECK_INT(
+        read_text(
+            &a,
+            STR("\n# caf\xC3\xA9\nroot:\n  \xC3\xA9t\xC3\xA9: [a, {task_info: xyz}]\n"),
+            &t, &e),
+        0);
     n = node_member(t.docs[0], "root");
     CHECK_INT(n->members[0].key_pos.line, 4);
     CHECK_INT(n->members[0].key_pos.col, 3);

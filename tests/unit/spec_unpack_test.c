@@ -132,7 +132,8 @@ static struct str whole(const struct buf *b)
 }
 
 /* what comes out, or the message */
-static void expect(struct str bytes, const char *file, enum err_code code, const char *want)
+static void expect(struct str bytes, const char *file, enum err_code code,
+                   const char *want)
 {
     AUTO_BUF struct buf out = {0};
     struct err e = {.code = ERR_NONE};
@@ -162,15 +163,21 @@ static void zips_are_unpacked(void)
     } rows[] = {
         {{{"pipeline.yaml", "a: 1\n", 0}}, ERR_NONE, "a: 1\n"},
         {{{"pipeline.yaml", "a: 1\n", 8}}, ERR_NONE, "a: 1\n"},
-        {{{"a.yaml", "a", 0}, {"b.yaml", "b", 0}, {"pipeline.yaml", "p", 8}}, ERR_NONE, "p"},
+        {{{"a.yaml", "a", 0}, {"b.yaml", "b", 0}, {"pipeline.yaml", "p", 8}},
+         ERR_NONE,
+         "p"},
         {{{"README", "r", 0}, {"d/", "", 0}, {"d/x.yml", "x", 8}}, ERR_NONE, "x"},
         {{{"spec.json", "{}", 0}}, ERR_NONE, "{}"},
-        {{{"a.yaml", "a", 0}, {"b.yaml", "b", 0}}, ERR_INPUT,
-         "x.zip: which one? The archive has 2 pipelines, among them a.yaml and b.yaml, and no "
+        {{{"a.yaml", "a", 0}, {"b.yaml", "b", 0}},
+         ERR_INPUT,
+         "x.zip: which one? The archive has 2 pipelines, among them a.yaml and b.yaml, "
+         "and no "
          "pipeline.yaml"},
-        {{{"README", "r", 0}}, ERR_INPUT,
+        {{{"README", "r", 0}},
+         ERR_INPUT,
          "x.zip: none of the 1 entries of this archive is a .yaml, .yml or .json"},
-        {{{"pipeline.yaml", "a", 12}}, ERR_INPUT,
+        {{{"pipeline.yaml", "a", 12}},
+         ERR_INPUT,
          "x.zip: compression method 12 is not supported"},
     };
 
@@ -183,7 +190,8 @@ static void zips_are_unpacked(void)
         zip(&b, rows[i].e, n);
         expect(whole(&b), "x.zip", rows[i].code, rows[i].want);
         if (!rows[i].code)
-            expect(whole(&b), "-", ERR_NONE, rows[i].want); /* told by its first bytes */
+            expect(whole(&b), "-", ERR_NONE,
+                   rows[i].want); /* told by its first bytes */
     }
 }
 
@@ -206,7 +214,8 @@ static void tars_are_unpacked(void)
     tar_end(&twice);
     expect(whole(&twice), "x.tgz", ERR_NONE, "a: 1\n");
     buf_addc(&twice, 'x');
-    expect(whole(&twice), "x.tgz", ERR_CORRUPT, "x.tgz: something follows the end of the gzip data");
+    expect(whole(&twice), "x.tgz", ERR_CORRUPT,
+           "x.tgz: something follows the end of the gzip data");
 
     buf_reset(&tar);
     buf_reset(&gz);
@@ -276,10 +285,12 @@ static void a_bomb_is_stopped_at_the_limit(void)
     expect(whole(&b), "bomb", ERR_LIMIT, "bomb: larger than 32 MiB when unpacked");
 }
 
-/* every byte of an archive spoilt, every length cut: an answer, never a crash (ASan watches) */
+/* every byte of an archive spoilt, every length cut: an answer, never a crash (ASan
+ * watches) */
 static void damage_anywhere_is_survived(void)
 {
-    static const struct zip_entry entries[] = {{"a.txt", "x", 8}, {"pipeline.yaml", "a: 1\n", 8}};
+    static const struct zip_entry entries[] = {{"a.txt", "x", 8},
+                                               {"pipeline.yaml", "a: 1\n", 8}};
     AUTO_BUF struct buf z = {0}, tar = {0}, gz = {0};
     const struct buf *all[] = {&z, &gz};
     size_t accepted = 0;
@@ -293,11 +304,13 @@ static void damage_anywhere_is_survived(void)
 
         for (size_t i = 0; i < s.len; i++) {
             AUTO_BUF struct buf out = {0};
-            AUTO_FREE char *cut = xalloc(i + 1); /* exact size: ASan sees one byte past it */
+            AUTO_FREE char *cut =
+                xalloc(i + 1); /* exact size: ASan sees one byte past it */
             struct err e;
 
             memcpy(cut, s.ptr, i);
-            CHECK(pipeline_unpack((struct str){cut, i}, STR("x"), &out, &e) == 0 || e.code);
+            CHECK(pipeline_unpack((struct str){cut, i}, STR("x"), &out, &e) == 0 ||
+                  e.code);
             for (int bit = 0; bit < 8; bit++) {
                 AUTO_BUF struct buf spoilt = {0};
                 AUTO_BUF struct buf got = {0};

@@ -32,7 +32,8 @@ static void integral_numbers_look_like_integers(void)
         {"true", "true"},
         {"null", ""},
         {"\"a \\\"b\\\"\\n\"", "a \"b\"\n"},
-        {"[1.0, \"x\", null, {\"b\": 1, \"a\": [ ]}]", "[1,\"x\",null,{\"b\":1,\"a\":[]}]"},
+        {"[1.0, \"x\", null, {\"b\": 1, \"a\": [ ]}]",
+         "[1,\"x\",null,{\"b\":1,\"a\":[]}]"},
         {"{\"<\": \"&\"}", "{\"<\":\"&\"}"}, /* no HTML escapes */
     };
 
@@ -47,11 +48,13 @@ static void integral_numbers_look_like_integers(void)
 
 static void canonical_text_sorts_keys_by_bytes(void)
 {
-    struct value v = json_value("{\"b\":{\"z\":1,\"a\":2},\"B\":[{\"d\":1,\"c\":2}],\"bb\":3}");
+    struct value v =
+        json_value("{\"b\":{\"z\":1,\"a\":2},\"B\":[{\"d\":1,\"c\":2}],\"bb\":3}");
     AUTO_BUF struct buf b = {0};
 
     value_canonical(&b, &v);
-    CHECK_STR(buf_str(&b), "{\"B\":[{\"c\":2,\"d\":1}],\"b\":{\"a\":2,\"z\":1},\"bb\":3}");
+    CHECK_STR(buf_str(&b),
+              "{\"B\":[{\"c\":2,\"d\":1}],\"b\":{\"a\":2,\"z\":1},\"bb\":3}");
 }
 
 static void equality_ignores_the_order_of_members(void)
@@ -114,7 +117,8 @@ static void values_must_fit_their_type(void)
         {PARAM_STRING, "3", "3", "want STRING, got number 3"},
         {PARAM_STRING, "[1, 2]", "[1,2]", "want STRING, got list [1,2]"},
         {PARAM_STRING, "null", "", "want STRING, got null"},
-        {PARAM_BOOLEAN, "1", "want BOOLEAN, got number 1", "want BOOLEAN, got number 1"},
+        {PARAM_BOOLEAN, "1", "want BOOLEAN, got number 1",
+         "want BOOLEAN, got number 1"},
         {PARAM_LIST, "{}", "want LIST, got struct {}", "want LIST, got struct {}"},
         {PARAM_STRUCT, "{\"a\":1}", "{\"a\":1}", "{\"a\":1}"},
         {PARAM_STRUCT, "null", "want STRUCT, got null", "want STRUCT, got null"},
@@ -157,7 +161,8 @@ static void output_files_are_read_by_their_type(void)
         {PARAM_STRING, "hello\n", "\"hello\\n\""},
         {PARAM_STRING, "", "\"\""},
         {PARAM_STRING, "caf\xC3\xA9", "\"caf\xC3\xA9\""},
-        {PARAM_STRING, "caf\xE9!", "want STRING, got bytes that are not UTF-8: 0xe9 at 3"},
+        {PARAM_STRING, "caf\xE9!",
+         "want STRING, got bytes that are not UTF-8: 0xe9 at 3"},
         {PARAM_BOOLEAN, "True\n", "true"},
         {PARAM_BOOLEAN, "0", "false"},
         {PARAM_BOOLEAN, "yes", "want BOOLEAN (true or false), got \"yes\""},
@@ -173,7 +178,8 @@ static void output_files_are_read_by_their_type(void)
         AUTO_BUF struct buf b = {0};
         struct value v = {.kind = VALUE_NUMBER, .n = 77};
         struct err e = {.code = ERR_NONE};
-        int rc = value_from_file_text_in(&a, rows[i].type, str_of(rows[i].text), &v, &e);
+        int rc =
+            value_from_file_text_in(&a, rows[i].type, str_of(rows[i].text), &v, &e);
 
         value_to_json(&b, &v);
         CHECK_STR(rc == 0 ? buf_str(&b) : e.text, rows[i].json);
@@ -218,7 +224,8 @@ static void utf8_is_strict(void)
         int bad_at; /* -1 = valid */
     } rows[] = {
         {"plain ascii that is longer than eight bytes", -1},
-        {"\xC2\x80 \xDF\xBF \xE0\xA0\x80 \xED\x9F\xBF \xEE\x80\x80 \xF4\x8F\xBF\xBF", -1},
+        {"\xC2\x80 \xDF\xBF \xE0\xA0\x80 \xED\x9F\xBF \xEE\x80\x80 \xF4\x8F\xBF\xBF",
+         -1},
         {"abcdefgh\xFF", 8},
         {"\xC0\x80", 0},         /* overlong */
         {"a\xE0\x80\x80", 1},    /* overlong */
@@ -240,7 +247,8 @@ static void utf8_is_strict(void)
 static void code_points_become_bytes(void)
 {
     static const unsigned codes[] = {0x41, 0xE9, 0x20AC, 0x1F600};
-    static const char *const want[] = {"A", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
+    static const char *const want[] = {"A", "\xC3\xA9", "\xE2\x82\xAC",
+                                       "\xF0\x9F\x98\x80"};
 
     for (size_t i = 0; i < N_ELEMS(codes); i++) {
         char out[5] = "";
