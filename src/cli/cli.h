@@ -121,12 +121,19 @@ int cmd_completion(struct cli *c);
 
 /* ---- progress.c ---- */
 struct progress;
-struct progress *progress_new(bool json);
+struct progress *progress_new(void);
 struct run_view progress_view(struct progress *p);
 void progress_events_to(struct progress *p, FILE *events); /* --events: one JSON line each */
 /* progress_summary - after the run: what a person wants to read */
 void progress_summary(struct progress *p, const struct cli *c, const struct run_outcome *o);
 void progress_free(struct progress *p);
+
+/* ---- cmd_run.c, for others too ---- */
+/* -v flags -> mounts; sources are made absolute and must exist */
+int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n, struct err *e);
+/* cli_store_path - hash a file or directory into the store (a copy, never adopted) and fill kind,
+ * digest, sizes and uri ("file://...") of *f */
+int cli_store_path(struct cli *c, const char *path, struct artifact *f, struct err *e);
 
 /* commands, one file each family */
 int cmd_run(struct cli *c);

@@ -397,18 +397,18 @@ int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
 {
     const struct executor *ex = t->def->component->executor;
     struct command_ctx c = {a, g, t, x};
-    AUTO_BUF struct buf json;
+    AUTO_BUF struct buf text;
     struct jw w;
 
     *x = (struct exec_plan){0};
     plan_outputs(a, g, t, x);
-    buf_init(&json, LIMIT_SPEC_BYTES);
-    jw_init(&w, &json);
+    buf_init(&text, LIMIT_SPEC_BYTES);
+    jw_init(&w, &text);
     write_executor_input(&w, t, x);
-    if (json.overflow)
+    if (text.overflow)
         return err_set(e, ERR_LIMIT, "the executor input is over %llu MiB",
                        (unsigned long long)(LIMIT_SPEC_BYTES / MIB));
-    x->executor_input = arena_str(a, (struct str){buf_str(&json), json.len});
+    x->executor_input = arena_str(a, (struct str){buf_str(&text), text.len});
     if (expand_text(&c, ex->image, &x->image, e) < 0)
         return err_at(e, "image");
     if (!x->image.len)

@@ -79,6 +79,13 @@ void engine_notice(struct engine *en, const struct task *t, const char *fmt, ...
     engine_event(en, RUN_EVENT_NOTICE, t, buf_str(&b));
 }
 
+int64_t run_task_started_ns(const struct task *t)
+{
+    const struct job *j = t->user;
+
+    return j ? j->started_mono_ns : 0;
+}
+
 /* ---- queues ---------------------------------------------------------------------------------- */
 
 #define PUSH(array, n, cap, item)                                                        \
@@ -510,15 +517,15 @@ static int set_tags(struct engine *en, struct err *e)
 
 static int finish_run(struct engine *en, struct err *e)
 {
-    AUTO_BUF struct buf json;
+    AUTO_BUF struct buf text;
     struct io_values out = {0};
     struct db_run_end end = {.finished_unix_ms = clock_unix_ms()};
     bool won;
 
-    buf_init(&json, LIMIT_RESULT_BYTES);
+    buf_init(&text, LIMIT_RESULT_BYTES);
     if (scope_outputs(&en->g, en->g.root, &out, e) < 0)
         return -1;
-    outputs_json(en, &out, &json);
+    outputs_json(en, &out, &text);
     count_tasks(en);
     en->finished = true;
     if (en->timed_out) {
@@ -542,7 +549,7 @@ static int finish_run(struct engine *en, struct err *e)
                                                  : DB_CANCELED;
     if (!en->out->error[0])
         snprintf(en->out->error, sizeof en->out->error, "%.*s", STR_ARG(end.error));
-    end.outputs_json = (struct str){buf_str(&json), json.len};
+    end.outputs_json = (struct str){buf_str(&text), text.len};
     end.all_cached = en->out->nothing_new;
     if (en->out->state == TASK_SUCCEEDED) {
         struct err why = {0};

@@ -116,6 +116,9 @@ struct run_outcome {
     char failed_task[512], error[480], log_path[512]; /* of the first failure */
 };
 
+/* CLOCK_BOOTTIME nanoseconds at which the task's attempt started, 0 when it has not */
+int64_t run_task_started_ns(const struct task *t);
+
 /* An engine's environment: opened once by the command */
 struct run_env {
     const char *home; /* absolute */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli.c - what every command begins and ends with: home, store, database, errors, tables */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+int cli_fail(const struct err *e)
+{
+    AUTO_BUF struct buf line; /* one write, also past --quiet */
+
+    buf_init(&line, 0);
+    buf_addf(&line, "dugout: %s\n", e->text);
+    (void)fflush(stdout);
+    (void)!write(2, line.ptr, line.len);
+    return err_exit(e);
+}
+
+void cli_out_json(const struct buf *b)
+{
+    (void)fwrite(buf_str(b), 1, b->len, stdout);
+    (void)fputc('\n', stdout);
+}
+
+int cli_open(struct cli *c, enum db_mode mode, struct err *e)
+{
+    struct run_env env;
+
+    if (cli_config(c, e) < 0)
+        return -1;
+    if (mode == DB_READ && access(c->home, F_OK) == 0 && access(c->home, W_OK) == 0)
+        mode = DB_WRITE; /* reconcile first: no run stays RUNNING for ever */
+    if (mode != DB_READ || access(c->home, F_OK) < 0) {
+        if (store_open(c->home, &c->store, e) < 0)
+            return -1;
+        mode = mode == DB_READ ? DB_WRITE : mode;
+    } else if (store_open(c->home, &c->store, e) < 0) {
+        return -1;
+    }
+    if (db_open(c->home, mode, &c->db, e) < 0)
+        return -1;
+    if (!db_is_writable(c->db))
+        return 0;
+    env = cli_run_env(c);
+    return run_reconcile(&env, NULL, e);
+}
+
+struct run_env cli_run_env(struct cli *c)
+{
+    return (struct run_env){
+        .home = c->home, .store = c->store, .db = c->db, .spawner = c->spawner};
+}
+
+void cli_close(struct cli *c)
+{
+    db_close(c->db);
+    store_close(c->store);
+    c->db = NULL;
+    c->store = NULL;
+    if (c->spawner >= 0)
+        (void)close(c->spawner);
+    arena_done(&c->a);
+}
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+void table_init(struct table *t, size_t n_cols, const char *const *heads)
+{
+    *t = (struct table){.n_cols = n_cols};
+    for (size_t i = 0; i < n_cols; i++)
+        table_add(t, heads[i]);
+}
+
+void table_add(struct table *t, const char *cell)
+{
+    if (t->n_cells == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 64;
+        t->cells = xrealloc(t->cells, t->cap * sizeof(*t->cells));
+    }
+    t->cells[t->n_cells++] = xstrdup(cell);
+}
+
+void table_addf(struct table *t, const char *fmt, ...)
+{
+    AUTO_BUF struct buf b;
+    va_list ap;
+
+    buf_init(&b, 0);
+    va_start(ap, fmt);
+    buf_addvf(&b, fmt, ap);
+    va_end(ap);
+    table_add(t, buf_str(&b));
+}
+
+/* columns of text on a terminal: UTF-8 continuation bytes take no room */
+static size_t width(const char *z)
+{
+    size_t n = 0;
+
+    for (; *z; z++)
+        n += ((unsigned char)*z & 0xc0) != 0x80;
+    return n;
+}
+
+void table_print(struct table *t, FILE *to)
+{
+    AUTO_FREE size_t *w = xalloc((t->n_cols + 1) * sizeof *w);
+
+    for (size_t i = 0; i < t->n_cells; i++)
+        if (width(t->cells[i]) > w[i % t->n_cols])
+            w[i % t->n_cols] = width(t->cells[i]);
+    for (size_t i = 0; i < t->n_cells; i++) {
+        size_t col = i % t->n_cols;
+        bool last = col + 1 == t->n_cols;
+        (void)fputs(t->cells[i], to);
+        for (size_t k = width(t->cells[i]); !last && k < w[col] + 2; k++)
+            (void)fputc(' ', to);
+        if (last)
+            (void)fputc('\n', to);
+        free(t->cells[i]);
+    }
+    free(t->cells);
+    *t = (struct table){0};
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.c - where the home is, and the three config files
+ *
+ * /etc/dugout/config.yaml, then HOME/config.yaml, then ./dugout.yaml; later wins, flags win over
+ * all. A checkout may be hostile: ./dugout.yaml is read only when the caller owns it, and may
+ * only set what is marked harmless below. /etc may lock keys: "locked: [network, packages]".
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/nearest.h"
+#include "cli/cli.h"
+#include "image/image.h"
+#include "spec/tree.h"
+
+struct conf_file {
+    struct cli *c;
+    struct str file;
+    bool checkout;              /* ./dugout.yaml: harmless keys only */
+    const struct node *locked;  /* of /etc */
+    bool is_etc;
+};
+
+static int bad(const struct conf_file *s, const struct node *n, struct err *e, const char *what)
+{
+    return err_set(e, ERR_INPUT, "%.*s:%u:%u: %s", STR_ARG(s->file), n->pos.line, n->pos.col, what);
+}
+
+static int want_text(const struct conf_file *s, const struct node *n, const char **out, struct err *e)
+{
+    if (n->kind != NODE_SCALAR)
+        return bad(s, n, e, "want one value here");
+    *out = arena_strndup(&s->c->a, n->text.ptr, n->text.len);
+    return 0;
+}
+
+static int want_count(const struct conf_file *s, const struct node *n, uint64_t max, uint64_t *out,
+                      struct err *e)
+{
+    double v;
+
+    if (n->kind != NODE_SCALAR || node_type(n) != VALUE_NUMBER)
+        return bad(s, n, e, "want a whole number here");
+    v = node_number(n);
+    if (!(v >= 0 && v <= (double)max) || v != (double)(uint64_t)v)
+        return bad(s, n, e, "this number is out of range");
+    *out = (uint64_t)v;
+    return 0;
+}
+
+/* ---- the keys ----------------------------------------------------------------------------------- */
+
+static int set_network(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v;
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (strcmp(v, "none") != 0 && strcmp(v, "host") != 0)
+        return bad(s, n, e, "network is none or host");
+    s->c->cfg.run.network_host = strcmp(v, "host") == 0;
+    return 0;
+}
+
+static int set_jobs(struct conf_file *s, const struct node *n, struct err *e)
+{
+    uint64_t v;
+
+    if (want_count(s, n, 100000, &v, e) < 0)
+        return -1;
+    s->c->cfg.run.jobs = (uint32_t)v;
+    return 0;
+}
+
+static int set_retries(struct conf_file *s, const struct node *n, struct err *e)
+{
+    uint64_t v;
+
+    if (want_count(s, n, 1000, &v, e) < 0)
+        return -1;
+    s->c->cfg.run.retries = (uint32_t)v;
+    return 0;
+}
+
+static int set_packages(struct conf_file *s, const struct node *n, struct err *e)
+{
+    static const char *const names[] = {"wheels", "image", "network"};
+    const char *v;
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    for (size_t i = 0; i < N_ELEMS(names); i++)
+        if (strcmp(v, names[i]) == 0) {
+            s->c->cfg.run.packages = (enum packages_policy)i;
+            return 0;
+        }
+    return bad(s, n, e, "packages is wheels, image or network");
+}
+
+static int set_aliases(struct conf_file *s, const struct node *n, struct err *e)
+{
+    struct run_opts *o = &s->c->cfg.run;
+    const struct node *map = node_member(n, "aliases");
+    struct run_image_alias *all;
+
+    if (n->kind != NODE_MAP || !map || map->kind != NODE_MAP)
+        return bad(s, n, e, "want \"aliases:\" with FROM: TO lines here");
+    all = arena_alloc(&s->c->a, (o->n_aliases + map->n + 1) * sizeof *all);
+    if (o->n_aliases)
+        memcpy(all, o->aliases, o->n_aliases * sizeof *all);
+    for (size_t i = 0; i < map->n; i++) {
+        char from[IMAGE_NAME_BYTES], to[IMAGE_NAME_BYTES];
+        if (map->members[i].value->kind != NODE_SCALAR)
+            return bad(s, map->members[i].value, e, "want an image name here");
+        if (image_name_normalise(map->members[i].key, from, e) < 0 ||
+            image_name_normalise(map->members[i].value->text, to, e) < 0)
+            return err_at(e, "%.*s:%u", STR_ARG(s->file), map->members[i].value->pos.line);
+        all[o->n_aliases++] = (struct run_image_alias){arena_strdup(&s->c->a, from),
+                                                       arena_strdup(&s->c->a, to)};
+    }
+    o->aliases = all;
+    return 0;
+}
+
+static int set_hooks(struct conf_file *s, const struct node *n, struct err *e)
+{
+    struct run_opts *o = &s->c->cfg.run;
+    static const char *const names[] = {"on_success", "on_failure", "on_interrupted"};
+    const char **slots[] = {&o->hook_success, &o->hook_failure, &o->hook_interrupted};
+
+    if (n->kind != NODE_MAP)
+        return bad(s, n, e, "want on_success, on_failure, on_interrupted here");
+    for (size_t i = 0; i < n->n; i++) {
+        size_t k = 0;
+        while (k < N_ELEMS(names) && !str_eqz(n->members[i].key, names[k]))
+            k++;
+        if (k == N_ELEMS(names))
+            return bad(s, n->members[i].value, e,
+                       "a hook is on_success, on_failure or on_interrupted");
+        if (want_text(s, n->members[i].value, slots[k], e) < 0)
+            return -1;
+        if (*slots[k][0] != '/')
+            return bad(s, n->members[i].value, e, "a hook wants the absolute path of a program");
+    }
+    return 0;
+}
+
+static int set_memory(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v;
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (size_parse(str_of(v), &s->c->cfg.run.memory_bytes, e) < 0)
+        return err_at(e, "%.*s:%u", STR_ARG(s->file), n->pos.line);
+    return 0;
+}
+
+static int set_retention(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const struct node *runs = node_member(n, "runs"), *days = node_member(n, "days");
+    uint64_t v;
+
+    if (n->kind != NODE_MAP)
+        return bad(s, n, e, "want runs: N and days: N here");
+    if (runs) {
+        if (want_count(s, runs, 1000000, &v, e) < 0)
+            return -1;
+        s->c->cfg.keep_runs = (int64_t)v;
+    }
+    if (days) {
+        if (want_count(s, days, 36500, &v, e) < 0)
+            return -1;
+        s->c->cfg.keep_days = (int64_t)v;
+    }
+    return 0;
+}
+
+static int set_locked(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return s->is_etc ? 0 : bad(s, n, e, "only /etc/dugout/config.yaml may lock keys");
+}
+
+static const struct {
+    const char *name;
+    bool harmless; /* may stand in ./dugout.yaml of a checkout */
+    int (*set)(struct conf_file *s, const struct node *n, struct err *e);
+} keys[] = {
+    {"network", false, set_network},   {"jobs", true, set_jobs},
+    {"retries", true, set_retries},    {"packages", false, set_packages},
+    {"images", true, set_aliases},     {"hooks", false, set_hooks},
+    {"memory", true, set_memory},      {"retention", false, set_retention},
+    {"locked", false, set_locked},
+};
+
+static bool is_locked(const struct conf_file *s, struct str key)
+{
+    for (size_t i = 0; s->locked && !s->is_etc && i < s->locked->n; i++)
+        if (s->locked->kind == NODE_LIST && str_eq(s->locked->members[i].value->text, key))
+            return true;
+    return false;
+}
+
+static int set_key(struct conf_file *s, const struct member *m, struct err *e)
+{
+    const char *names[N_ELEMS(keys)], *near;
+
+    for (size_t i = 0; i < N_ELEMS(keys); i++) {
+        names[i] = keys[i].name;
+        if (!str_eqz(m->key, keys[i].name))
+            continue;
+        if (is_locked(s, m->key)) {
+            log_note("%.*s:%u: %s is locked by /etc/dugout/config.yaml and was not changed",
+                     STR_ARG(s->file), m->key_pos.line, keys[i].name);
+            return 0;
+        }
+        if (s->checkout && !keys[i].harmless)
+            return err_set(e, ERR_INPUT,
+                           "%.*s:%u:%u: %s cannot be set by a file of a checkout, only in "
+                           "the home's config.yaml or by a flag",
+                           STR_ARG(s->file), m->key_pos.line, m->key_pos.col, keys[i].name);
+        return keys[i].set(s, m->value, e);
+    }
+    near = nearest(m->key, names, N_ELEMS(keys));
+    return err_set(e, ERR_INPUT, "%.*s:%u:%u: no setting \"%.*s\"%s%s", STR_ARG(s->file),
+                   m->key_pos.line, m->key_pos.col, STR_ARG(m->key), near ? ", did you mean " : "",
+                   near ? near : "");
+}
+
+/* ---- reading --------------------------------------------------------------------------------------- */
+
+static int read_config(struct cli *c, const char *path, bool is_etc, bool checkout,
+                       const struct node **locked, struct err *e)
+{
+    AUTO_BUF struct buf text;
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct conf_file s = {c, str_of(path), checkout, *locked, is_etc};
+    struct stat st;
+    struct tree tree;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    if (checkout && st.st_uid != geteuid()) {
+        log_note("%s belongs to somebody else and is not read", path);
+        return 0;
+    }
+    buf_init(&text, LIMIT_CONFIG_BYTES);
+    if (fd_read_all(fd, &text, LIMIT_CONFIG_BYTES, e) < 0)
+        return err_at(e, "%s", path);
+    if (!str_trim((struct str){buf_str(&text), text.len}).len)
+        return 0;
+    if (tree_read_in(&c->a, s.file, (struct str){buf_str(&text), text.len}, &tree, e) < 0)
+        return -1;
+    for (size_t d = 0; d < tree.n_docs; d++) {
+        const struct node *top = tree.docs[d];
+        if (top->kind != NODE_MAP)
+            return bad(&s, top, e, "want KEY: VALUE lines");
+        for (size_t i = 0; i < top->n; i++)
+            if (set_key(&s, &top->members[i], e) < 0)
+                return -1;
+        if (is_etc)
+            *locked = node_member(top, "locked");
+    }
+    return 0;
+}
+
+static char *default_home(struct arena *a)
+{
+    const char *env = getenv("DUGOUT_HOME"), *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+
+    if (env && *env)
+        return arena_strdup(a, env);
+    if (geteuid() == 0)
+        return arena_strdup(a, "/var/lib/dugout");
+    if (xdg && xdg[0] == '/')
+        return arena_printf(a, "%s/dugout", xdg);
+    return arena_printf(a, "%s/.local/share/dugout", home && *home ? home : "/tmp");
+}
+
+int cli_config(struct cli *c, struct err *e)
+{
+    const struct node *locked = NULL;
+    const char *given = opt_text(c, "home");
+    char cwd[LIMIT_PATH_BYTES];
+
+    c->home = given ? arena_strdup(&c->a, given) : default_home(&c->a);
+    if (c->home[0] != '/') {
+        if (!getcwd(cwd, sizeof cwd))
+            return err_set(e, ERR_SYS, "the current directory cannot be found");
+        c->home = arena_printf(&c->a, "%s/%s", cwd, c->home);
+    }
+    c->cfg = (struct config){.keep_runs = 10, .keep_days = 30};
+    c->cfg.run.host_retries = 3;
+    c->cfg.run.pids_max = 32768;
+    c->cfg.run.log_max_bytes = LIMIT_LOG_BYTES;
+    if (read_config(c, "/etc/dugout/config.yaml", true, false, &locked, e) < 0 ||
+        read_config(c, arena_printf(&c->a, "%s/config.yaml", c->home), false, false, &locked, e) <
+            0 ||
+        read_config(c, "dugout.yaml", false, true, &locked, e) < 0)
+        return -1;
+    return 0;
+}
