@@ -135,6 +135,11 @@ int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n, struct er
  * digest, sizes and uri ("file://...") of *f */
 int cli_store_path(struct cli *c, const char *path, struct artifact *f, struct err *e);
 
+void cli_user(char out[64]); /* who calls, for the record */
+struct db_image;
+/* cli_find_image - a name (aliases followed), sha256:PREFIX or a prefix of an id */
+int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct err *e);
+
 /* commands, one file each family */
 int cmd_run(struct cli *c);
 int cmd_plan(struct cli *c);
