@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* buf.c - text that grows, and JSON strings */
+/* buf.c - text that grows, and JSON strings
+ *
+ * Memory doubles, so adding is cheap on average. A text with a ceiling takes all of an
+ * addition or nothing of it, and after the first refusal takes nothing more: what was
+ * kept is a prefix of what was meant.
+ */
 #include "base/buf.h"
 
 #include <stdio.h>
@@ -22,14 +27,15 @@ bool str_starts(struct str s, const char *prefix)
 {
     size_t n = strlen(prefix);
 
-    return s.len >= n && memcmp(s.ptr, prefix, n) == 0;
+    return s.len >= n && str_eq((struct str){s.ptr, n}, (struct str){prefix, n});
 }
 
 bool str_ends(struct str s, const char *suffix)
 {
     size_t n = strlen(suffix);
 
-    return s.len >= n && memcmp(s.ptr + s.len - n, suffix, n) == 0;
+    return s.len >= n &&
+           str_eq((struct str){s.ptr + s.len - n, n}, (struct str){suffix, n});
 }
 
 static bool blank(char c)
@@ -140,10 +146,14 @@ void buf_addvf(struct buf *b, const char *fmt, va_list ap)
  * overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629) */
 static size_t utf8_len(const unsigned char *p, size_t n)
 {
-    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3
-                 : p[0] < 0xf5 ? 4 : 0;
+    size_t len = 1;
 
-    if (!len || len > n)
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xc2 || p[0] > 0xf4)
+        return 0;
+    len += 1 + (p[0] >= 0xe0) + (p[0] >= 0xf0);
+    if (len > n)
         return 0;
     for (size_t i = 1; i < len; i++)
         if ((p[i] & 0xc0) != 0x80)

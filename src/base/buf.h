@@ -29,7 +29,8 @@ bool str_ends(struct str s, const char *suffix);
 struct str str_trim(struct str s);
 
 /* A growing text, always NUL-terminated once anything was added. `max_bytes` 0 means no
- * ceiling. Past the ceiling nothing is added and `overflow` stays set: check once at the end. */
+ * ceiling. Past the ceiling nothing is added and `overflow` stays set: check once at
+ * the end. */
 struct buf {
     char *ptr;
     size_t len, cap, max_bytes;
@@ -37,17 +38,20 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max_bytes);
-void buf_done(struct buf *b); /* frees; accepts an empty buf; leaves it empty */
+void buf_done(struct buf *b);  /* frees; accepts an empty buf; leaves it empty */
 void buf_reset(struct buf *b); /* len 0, keeps the memory */
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_adds(struct buf *b, const char *z);
 void buf_addstr(struct buf *b, struct str s);
 void buf_addc(struct buf *b, char c);
-void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_addf(struct buf *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void buf_addvf(struct buf *b, const char *fmt, va_list ap);
-/* buf_add_json_string - s as a quoted JSON string; bytes that are not UTF-8 become U+FFFD */
+/* buf_add_json_string - s as a quoted JSON string; bytes that are not UTF-8 become
+ * U+FFFD */
 void buf_add_json_string(struct buf *b, struct str s);
-char *buf_take(struct buf *b); /* gives: malloc'ed NUL-terminated text, the buf is empty after */
+char *buf_take(
+    struct buf *b); /* gives: malloc'ed NUL-terminated text, the buf is empty after */
 const char *buf_str(const struct buf *b); /* never NULL */
 
 #define AUTO_BUF __attribute__((cleanup(buf_done)))

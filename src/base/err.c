@@ -1,62 +1,91 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* err.c - failures as values: building their text */
+/* err.c - failures as values: building their text
+ *
+ * A text is one line, whatever was named in it, and of bounded length. What a person
+ * needs most stands at both ends, the outermost place and the reason, so a text that
+ * grew too long loses its middle. Nothing here allocates: box/child.c sets errors
+ * between clone and exec.
+ */
 #include "base/err.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void fill(struct err *e, const char *fmt, va_list ap)
+#define LONG_TEXT 2048
+
+static bool inside_utf8(char c)
 {
-    (void)vsnprintf(e->text, sizeof e->text, fmt, ap);
-    for (char *p = e->text; *p; p++) /* one line, whatever was named in it */
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = ' ';
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* store `text`, on one line and shortened in the middle; it may have been made from
+ * e->text */
+static void settle(struct err *e, char text[LONG_TEXT])
+{
+    size_t len = strlen(text), head = len, tail = len;
+
+    if (len >= sizeof e->text) {
+        head = sizeof e->text / 2 - 3;
+        tail = len - (sizeof e->text - 1 - head - 3);
+        while (head && inside_utf8(text[head]))
+            head--;
+        while (tail < len && inside_utf8(text[tail]))
+            tail++;
+    }
+    for (size_t i = 0; i < len; i++) /* nor may it move the cursor of a terminal */
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = ' ';
+    (void)snprintf(e->text, sizeof e->text, "%.*s%s%s", (int)head, text,
+                   head < tail ? "..." : "", text + tail);
 }
 
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
+    char text[LONG_TEXT];
     va_list ap;
 
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    settle(e, text);
     e->code = code;
     e->sys = 0;
-    va_start(ap, fmt);
-    fill(e, fmt, ap);
-    va_end(ap);
     return -1;
 }
 
 int err_sys(struct err *e, int sys, const char *fmt, ...)
 {
+    const char *reason = strerror(sys);
+    char text[LONG_TEXT];
     va_list ap;
     size_t n;
 
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text - strlen(reason) - 2, fmt, ap);
+    va_end(ap);
+    n = strlen(text);
+    (void)snprintf(text + n, sizeof text - n, ": %s", reason);
+    settle(e, text);
     e->code = ERR_SYS;
     e->sys = sys;
-    va_start(ap, fmt);
-    fill(e, fmt, ap);
-    va_end(ap);
-    n = strlen(e->text);
-    (void)snprintf(e->text + n, sizeof e->text - n, ": %s", strerror(sys));
     return -1;
 }
 
 int err_at(struct err *e, const char *fmt, ...)
 {
-    struct err where;
-    char old[sizeof e->text];
+    char text[LONG_TEXT];
     va_list ap;
     size_t n;
 
-    memcpy(old, e->text, sizeof old);
     va_start(ap, fmt);
-    fill(&where, fmt, ap);
+    (void)vsnprintf(text, sizeof text - sizeof e->text - 2, fmt, ap);
     va_end(ap);
-    /* the cause matters more than the place */
-    (void)snprintf(e->text, sizeof e->text, "%.240s: ", where.text);
-    n = strlen(e->text);
-    (void)snprintf(e->text + n, sizeof e->text - n, "%s", old);
+    n = strlen(text);
+    (void)snprintf(text + n, sizeof text - n, ": %s", e->text);
+    settle(e, text);
     return -1;
 }
 
@@ -78,7 +107,7 @@ int err_exit(const struct err *e)
     case ERR_BUSY:
         return 75;
     }
-    return 6;
+    return 6; /* a code that came as bytes from another process */
 }
 
 void must_fail(const char *file, int line, const char *cond)

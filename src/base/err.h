@@ -9,6 +9,8 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+#include "base/banned.h"
+
 enum err_code {
     ERR_NONE,    /* exit 1 is kept for "it ran, and a task failed" */
     ERR_INPUT,   /* the user's file or flag is wrong      -> exit 2 */
@@ -25,11 +27,14 @@ struct err {
     char text[480];
 };
 
-/* err_set - fill *e and return -1. The text names the thing, what is wrong, what to do. */
+/* err_set - fill *e and return -1. The text names the thing, what is wrong, what to do.
+ * Control characters become spaces, and what is too long loses its middle. Arguments
+ * may point into e->text. */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* err_sys - as err_set with ERR_SYS; ": " and the text of errno value `sys` are added */
+/* err_sys - as err_set with ERR_SYS; ": " and the text of errno value `sys` are added
+ */
 int err_sys(struct err *e, int sys, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json.c - reading with paths in the errors, writing without a tree
  *
- * yyjson recurses nowhere, but whoever walks a document may: the nesting depth is counted over
- * the text before it is parsed.
+ * yyjson recurses nowhere, but whoever walks a document may: the nesting depth is
+ * counted over the text before it is parsed. The writer keeps no stack: a comma is due
+ * after any value and after any closing bracket, and not after an opening one.
  */
 #include "base/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,11 +45,12 @@ int json_parse(struct str text, size_t max_bytes, yyjson_doc **gives, struct err
     yyjson_doc *doc;
 
     if (text.len > max_bytes)
-        return err_set(e, ERR_LIMIT, "JSON of %zu bytes is over the limit of %zu", text.len,
-                       max_bytes);
+        return err_set(e, ERR_LIMIT, "JSON of %zu bytes is over the limit of %zu",
+                       text.len, max_bytes);
     if (depth_of(text) > LIMIT_JSON_DEPTH)
         return err_set(e, ERR_LIMIT, "JSON is nested deeper than %d", LIMIT_JSON_DEPTH);
     doc = yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len, 0, NULL, &why);
+    must(doc || why.code != YYJSON_READ_ERROR_MEMORY_ALLOCATION);
     if (!doc)
         return err_set(e, ERR_CORRUPT, "bad JSON at byte %zu: %s", why.pos, why.msg);
     *gives = doc;
@@ -170,7 +173,8 @@ int json_obj(json *root, const char *path, json **out, struct err *e)
     return 0;
 }
 
-/* ---- writing --------------------------------------------------------------------------- */
+/* ---- writing
+ * --------------------------------------------------------------------------- */
 
 void jw_init(struct jw *w, struct buf *b)
 {
@@ -179,29 +183,26 @@ void jw_init(struct jw *w, struct buf *b)
 
 static void before(struct jw *w)
 {
-    if (w->after_key) {
-        w->after_key = false;
-        return;
-    }
-    if (w->has >> w->depth & 1)
+    if (w->comma && !w->after_key)
         buf_addc(w->b, ',');
-    w->has |= 1ULL << w->depth;
+    w->comma = true;
+    w->after_key = false;
 }
 
 static void nest(struct jw *w, char open)
 {
     before(w);
     buf_addc(w->b, open);
-    must(w->depth < 63);
+    w->comma = false;
     w->depth++;
-    w->has &= ~(1ULL << w->depth);
 }
 
 static void unnest(struct jw *w, char close)
 {
-    must(w->depth > 0);
-    w->depth--;
+    must(w->depth > 0 && !w->after_key);
     buf_addc(w->b, close);
+    w->comma = true; /* whatever is around has this in it */
+    w->depth--;
 }
 
 void jw_obj(struct jw *w)
@@ -297,7 +298,7 @@ void json_number_text(double v, char out[32])
         (void)snprintf(out, 32, "%lld", (long long)v);
         return;
     }
-    for (int digits = 15; digits <= 17; digits++) {
+    for (int digits = fabs(v) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         (void)snprintf(out, 32, "%.*g", digits, v);
         if (strtod(out, NULL) == v)
             return;

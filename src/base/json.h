@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json.h - getters over yyjson that fail with a path
  *
- * `path` is dotted keys and numeric indexes: "config.digest", "layers.0.size". All getters
- * borrow; strings point into the document. Documents come from json_parse (depth- and
- * size-limited), are freed with json_free / AUTO_JSON.
+ * `path` is dotted keys and numeric indexes: "config.digest", "layers.0.size". All
+ * getters borrow; strings point into the document. Documents come from json_parse
+ * (depth- and size-limited), are freed with json_free / AUTO_JSON.
  */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
@@ -24,7 +24,8 @@ void auto_json(yyjson_doc **doc);
 
 json *json_at(json *root, const char *path); /* NULL when absent */
 int json_str(json *root, const char *path, struct str *out, struct err *e);
-int json_str_opt(json *root, const char *path, struct str *out, struct err *e); /* absent/null: unchanged */
+int json_str_opt(json *root, const char *path, struct str *out,
+                 struct err *e); /* absent/null: unchanged */
 int json_i64(json *root, const char *path, int64_t *out, struct err *e);
 int json_i64_opt(json *root, const char *path, int64_t *out, struct err *e);
 int json_bool_opt(json *root, const char *path, bool *out, struct err *e);
@@ -39,8 +40,8 @@ static inline struct str json_as_str(json *v) /* empty when it is no string */
 /* Writing: compact JSON straight into a buf. The writer puts the commas. */
 struct jw {
     struct buf *b;
-    uint64_t has; /* bit per depth: something was written at this depth */
-    unsigned depth;
+    unsigned depth; /* open objects and arrays */
+    bool comma;     /* what comes next is not the first where it stands */
     bool after_key;
 };
 void jw_init(struct jw *w, struct buf *b);
@@ -53,7 +54,8 @@ void jw_keystr(struct jw *w, struct str key);
 void jw_str(struct jw *w, struct str s);
 void jw_strz(struct jw *w, const char *z); /* NULL -> null */
 void jw_i64(struct jw *w, int64_t v);
-void jw_num(struct jw *w, double v); /* integral below 2^53 prints without fraction, else shortest */
+void jw_num(struct jw *w,
+            double v); /* integral below 2^53 prints without fraction, else shortest */
 void jw_bool(struct jw *w, bool v);
 void jw_null(struct jw *w);
 void jw_raw(struct jw *w, struct str json_text); /* already JSON */
@@ -63,8 +65,9 @@ void jw_raw(struct jw *w, struct str json_text); /* already JSON */
 #define jw_kbool(w, k, v) (jw_key(w, k), jw_bool(w, v))
 #define jw_kraw(w, k, v) (jw_key(w, k), jw_raw(w, str_of(v)))
 
-/* json_number_text - shortest decimal that reads back equal; integral below 2^53 without
- * fraction; out holds 32 bytes */
+/* json_number_text - the fewest of 15, 16 or 17 digits (fewer for subnormal numbers)
+ * that read back equal; integral below 2^53 without fraction; "null" for what JSON
+ * cannot say */
 void json_number_text(double v, char out[32]);
 
 #endif

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* log.c - lines for people on stderr */
+/* log.c - lines for people on stderr
+ *
+ * A note is one line by one write, so lines of several processes do not mix; bytes that
+ * could end it early or steer a terminal become spaces, for notes name things out of
+ * images.
+ */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -9,6 +14,8 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+
+#define PREFIX "dugout: "
 
 static enum log_level level = LOG_NORMAL;
 static void (*hook)(void *ctx, const char *line);
@@ -32,20 +39,24 @@ void log_hook(void (*fn)(void *ctx, const char *line), void *ctx)
 
 static void emit(const char *fmt, va_list ap)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf line = {0};
+    const size_t start = strlen(PREFIX);
 
-    buf_init(&b, LIMIT_LOG_LINE_BYTES);
-    buf_addvf(&b, fmt, ap);
+    buf_adds(&line, PREFIX);
+    buf_addvf(&line, fmt, ap);
+    if (line.len > LIMIT_LOG_LINE_BYTES) {
+        line.len = LIMIT_LOG_LINE_BYTES;
+        line.ptr[line.len] = 0;
+    }
+    for (char *p = line.ptr; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = ' ';
     if (hook) {
-        hook(hook_ctx, buf_str(&b));
+        hook(hook_ctx, line.ptr + start);
         return;
     }
-    {
-        AUTO_BUF struct buf line; /* one write: lines of several processes do not mix */
-        buf_init(&line, 0);
-        buf_addf(&line, "dugout: %s\n", buf_str(&b));
-        (void)!write(2, line.ptr, line.len);
-    }
+    buf_addc(&line, '\n');
+    (void)!write(2, line.ptr, line.len); /* nowhere to say that nobody can be told */
 }
 
 void log_note(const char *fmt, ...)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* log.h - what a person may read on stderr. Modules below cli/ may only use log_note for
- * facts that do not stop anything (and at most once a cause); failures travel as struct err. */
+/* log.h - what a person may read on stderr. Modules below cli/ may only use log_note
+ * for facts that do not stop anything (and at most once a cause); failures travel as
+ * struct err. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

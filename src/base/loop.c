@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop.c - epoll and a heap of timers
  *
- * Watches are kept in a table by descriptor. A callback may watch and unwatch what it likes, itself
- * included: events of the same batch for a watch that has gone since are dropped, by comparing
- * the generation that was stored with the watch.
+ * Watches are kept in a table by descriptor. A callback may watch and unwatch what it
+ * likes, itself included: each watch has a generation that travels with its events, and
+ * an event of the same batch whose watch has gone or was replaced since is dropped.
+ *
+ * Timers are a binary heap; one timerfd stands for the earliest. epoll_wait's own
+ * timeout would not do: it stops while the machine sleeps, and CLOCK_BOOTTIME does not.
  */
 #include "base/loop.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/mem.h"
 
 #define BATCH 64
+#define TIMER_DATA UINT64_MAX /* no descriptor and generation are that */
 
 struct watch {
     loop_fn *fn; /* NULL: not watched */
@@ -31,7 +37,8 @@ struct timer {
 };
 
 struct loop {
-    int ep;
+    int ep, timer_fd;
+    int64_t armed_for;     /* what timer_fd is set to, 0 when to nothing */
     struct watch *watches; /* by descriptor */
     size_t n_watches;
     struct timer *heap; /* earliest first, then in order of creation */
@@ -41,14 +48,18 @@ struct loop {
 
 int loop_new(struct loop **gives, struct err *e)
 {
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = TIMER_DATA};
     struct loop *l = xalloc(sizeof *l);
 
-    l->ep = epoll_create1(EPOLL_CLOEXEC);
-    if (l->ep < 0) {
-        free(l);
-        return err_sys(e, errno, "epoll_create1");
-    }
     l->next_id = 1;
+    l->ep = epoll_create1(EPOLL_CLOEXEC);
+    l->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (l->ep < 0 || l->timer_fd < 0 ||
+        epoll_ctl(l->ep, EPOLL_CTL_ADD, l->timer_fd, &ev) < 0) {
+        int saved = errno;
+        loop_free(l);
+        return err_sys(e, saved, "make an event loop");
+    }
     *gives = l;
     return 0;
 }
@@ -57,18 +68,20 @@ void loop_free(struct loop *l)
 {
     if (!l)
         return;
-    (void)close(l->ep);
+    auto_fd(&l->ep);
+    auto_fd(&l->timer_fd);
     free(l->watches);
     free(l->heap);
     free(l);
 }
 
-int loop_watch(struct loop *l, int fd, uint32_t events, loop_fn *fn, void *ctx, struct err *e)
+int loop_watch(struct loop *l, int fd, uint32_t events, loop_fn *fn, void *ctx,
+               struct err *e)
 {
     struct epoll_event ev = {.events = events};
     struct watch *w;
 
-    must(fd >= 0);
+    must(fd >= 0 && fn);
     if ((size_t)fd >= l->n_watches) {
         size_t n = (size_t)fd * 2 + 16;
         l->watches = xrealloc(l->watches, n * sizeof(*l->watches));
@@ -76,10 +89,10 @@ int loop_watch(struct loop *l, int fd, uint32_t events, loop_fn *fn, void *ctx, 
         l->n_watches = n;
     }
     w = &l->watches[fd];
-    w->generation++;
-    ev.data.u64 = (uint64_t)w->generation << 32 | (uint32_t)fd;
+    ev.data.u64 = (uint64_t)(w->generation + 1) << 32 | (uint32_t)fd;
     if (epoll_ctl(l->ep, w->fn ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &ev) < 0)
-        return err_sys(e, errno, "watch a descriptor");
+        return err_sys(e, errno, "watch descriptor %d", fd);
+    w->generation++;
     w->fn = fn;
     w->ctx = ctx;
     return 0;
@@ -94,7 +107,8 @@ void loop_unwatch(struct loop *l, int fd)
     (void)epoll_ctl(l->ep, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* ---- timers ---------------------------------------------------------------------------- */
+/* ---- timers
+ * ---------------------------------------------------------------------------- */
 
 static bool earlier(const struct timer *a, const struct timer *b)
 {
@@ -159,18 +173,37 @@ void loop_cancel(struct loop *l, uint64_t id)
         }
 }
 
-static int wait_ms(const struct loop *l, int max_wait_ms)
+/* set timer_fd to the earliest timer, when it is not yet */
+static int arm(struct loop *l, struct err *e)
 {
-    int64_t left;
+    struct itimerspec at = {0};
+    int64_t when = l->n_timers ? l->heap[0].when : 0;
 
-    if (!l->n_timers)
-        return max_wait_ms;
-    left = (l->heap[0].when - clock_mono_ns() + 999999) / 1000000; /* never early */
-    if (left < 0)
-        left = 0;
-    if (left > 1000000000)
-        left = 1000000000;
-    return max_wait_ms >= 0 && max_wait_ms < left ? max_wait_ms : (int)left;
+    if (l->n_timers && when < 1)
+        when = 1; /* 0 would mean never */
+    if (when == l->armed_for)
+        return 0;
+    at.it_value.tv_sec = (time_t)(when / 1000000000);
+    at.it_value.tv_nsec = (long)(when % 1000000000);
+    if (timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+        return err_sys(e, errno, "set the timer of an event loop");
+    l->armed_for = when;
+    return 0;
+}
+
+static void deliver(struct loop *l, const struct epoll_event *ev)
+{
+    const struct watch *w;
+    uint64_t times;
+
+    if (ev->data.u64 == TIMER_DATA) {
+        (void)!read(l->timer_fd, &times, sizeof times); /* or it stays readable */
+        l->armed_for = 0;
+        return;
+    }
+    w = &l->watches[(uint32_t)ev->data.u64];
+    if (w->fn && w->generation == ev->data.u64 >> 32)
+        w->fn(w->ctx, ev->events);
 }
 
 int loop_turn(struct loop *l, int max_wait_ms, struct err *e)
@@ -178,18 +211,19 @@ int loop_turn(struct loop *l, int max_wait_ms, struct err *e)
     struct epoll_event ev[BATCH];
     uint64_t newest;
     int64_t now;
-    int n = epoll_wait(l->ep, ev, BATCH, wait_ms(l, max_wait_ms));
+    int n;
 
+    if (arm(l, e) < 0)
+        return -1;
+    n = epoll_wait(l->ep, ev, BATCH, max_wait_ms);
     if (n < 0 && errno != EINTR)
-        return err_sys(e, errno, "epoll_wait");
-    for (int i = 0; i < n; i++) {
-        size_t fd = (uint32_t)ev[i].data.u64;
-        const struct watch *w = &l->watches[fd];
-        if (w->fn && w->generation == ev[i].data.u64 >> 32)
-            w->fn(w->ctx, ev[i].events);
-    }
+        return err_sys(e, errno, "wait for events");
+    for (int i = 0; i < n; i++)
+        deliver(l, &ev[i]);
+
     now = clock_mono_ns();
-    newest = l->next_id; /* a timer that sets itself again for now waits for the next turn */
+    newest =
+        l->next_id; /* a timer that sets itself again for now waits for the next turn */
     while (l->n_timers && l->heap[0].when <= now && l->heap[0].id < newest) {
         struct timer t = l->heap[0];
         take_out(l, 0);

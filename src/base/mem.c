@@ -1,24 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mem.c - aborting allocators, arenas, a hash map
  *
- * An arena is a chain of blocks that double in size up to 1 MiB; what is larger than half a block
- * gets a block of its own. Nothing is freed before the whole.
+ * An arena is a chain of blocks that double in size up to 1 MiB; what is larger than
+ * half a block gets a block of its own. Nothing is freed before the whole.
+ *
+ * The map is a table with open addressing, at most three quarters full. Its keys come
+ * from pipelines and images, whose authors could pick two million names that all meet
+ * in one slot of any hash they can compute; so the hash is SipHash-1-3 (Aumasson and
+ * Bernstein) under a key that the kernel drew for this process. Nothing walks a map, so
+ * its order is never seen.
  */
 #include "base/mem.h"
 
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 
 #include "base/err.h"
 
 #define FIRST_BLOCK_BYTES 4096
 #define MAX_BLOCK_BYTES (1024 * 1024)
 
+static _Noreturn void exhausted(size_t size)
+{
+    (void)fprintf(stderr, "dugout: out of memory: no %zu bytes to be had\n", size);
+    abort();
+}
+
 void *xalloc(size_t size)
 {
     void *p = calloc(1, size ? size : 1);
 
-    must(p != NULL);
+    if (!p)
+        exhausted(size);
     return p;
 }
 
@@ -26,7 +40,8 @@ void *xrealloc(void *old, size_t size)
 {
     void *p = realloc(old, size ? size : 1);
 
-    must(p != NULL);
+    if (!p)
+        exhausted(size);
     return p;
 }
 
@@ -58,7 +73,8 @@ void auto_free(void *pp)
     free(p);
 }
 
-/* ---- arenas ------------------------------------------------------------------------------- */
+/* ---- arenas
+ * ------------------------------------------------------------------------------- */
 
 struct arena_block {
     struct arena_block *next;
@@ -68,8 +84,11 @@ struct arena_block {
 
 static struct arena_block *block_new(size_t size)
 {
-    struct arena_block *b = xalloc(sizeof *b + size);
+    struct arena_block *b;
+    size_t whole;
 
+    must(!__builtin_add_overflow(sizeof *b, size, &whole));
+    b = xalloc(whole);
     b->size = size;
     return b;
 }
@@ -106,8 +125,10 @@ void *arena_alloc(struct arena *a, size_t size)
 
 char *arena_strndup(struct arena *a, const char *p, size_t len)
 {
-    char *copy = arena_alloc(a, len + 1);
+    char *copy;
 
+    must(len < SIZE_MAX);
+    copy = arena_alloc(a, len + 1);
     if (len)
         memcpy(copy, p, len);
     return copy;
@@ -180,24 +201,73 @@ void *arena_grow(struct arena *a, void *items, size_t *n, size_t elem_size)
             memcpy(bigger, items, old * elem_size);
         items = bigger;
     }
+    memset((char *)items + old * elem_size, 0,
+           elem_size); /* may be left of one taken off */
     *n = old + 1;
     return items;
 }
 
-/* ---- a hash map: open addressing, FNV-1a, at most three quarters full ------------------------ */
+/* ---- a hash map
+ * ---------------------------------------------------------------------- */
 
 struct map_slot {
     struct str key;
     void *value;
 };
 
+/* 16 random bytes that every process finds beside its arguments */
+static const uint64_t *secret(void)
+{
+    static uint64_t key[2];
+    const void *random = (const void *)getauxval(AT_RANDOM);
+
+    if (!key[0] && random)
+        memcpy(key, random, sizeof key);
+    return key;
+}
+
+static uint64_t rol(uint64_t x, unsigned n)
+{
+    return x << n | x >> (64 - n);
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rol(v[1], 13) ^ v[0];
+    v[3] = rol(v[3], 16) ^ v[2];
+    v[0] = rol(v[0], 32) + v[3];
+    v[2] += v[1];
+    v[3] = rol(v[3], 21) ^ v[0];
+    v[1] = rol(v[1], 17) ^ v[2];
+    v[2] = rol(v[2], 32);
+}
+
 static size_t hash(struct str key)
 {
-    uint64_t h = 14695981039346656037ULL;
+    const uint64_t *k = secret();
+    uint64_t v[4] = {k[0] ^ 0x736f6d6570736575, k[1] ^ 0x646f72616e646f6d,
+                     k[0] ^ 0x6c7967656e657261, k[1] ^ 0x7465646279746573};
+    uint64_t last = (uint64_t)key.len << 56, word;
+    size_t i = 0;
 
-    for (size_t i = 0; i < key.len; i++)
-        h = (h ^ (unsigned char)key.ptr[i]) * 1099511628211ULL;
-    return (size_t)(h ^ (h >> 32));
+    for (; key.len - i >= 8; i += 8) {
+        memcpy(&word, key.ptr + i,
+               8); /* in the order of this machine: nobody compares */
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    for (unsigned shift = 0; i < key.len; i++, shift += 8)
+        last |= (uint64_t)(unsigned char)key.ptr[i] << shift;
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int n = 0; n < 3; n++)
+        sip_round(v);
+    return (size_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
 }
 
 static struct map_slot *slot_of(const struct map *m, struct str key)

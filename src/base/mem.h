@@ -32,15 +32,16 @@ void *arena_alloc(struct arena *a, size_t size); /* zeroed, 16-aligned */
 char *arena_strdup(struct arena *a, const char *z);
 char *arena_strndup(struct arena *a, const char *p, size_t len);
 struct str arena_str(struct arena *a, struct str s); /* NUL follows the copy */
-char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void arena_reset(struct arena *a); /* frees all but one block */
 void arena_done(struct arena *a);
 #define AUTO_ARENA __attribute__((cleanup(arena_done)))
 
 /* arena_grow - append room for one element to an array living in an arena
  *
- * Use: items = arena_grow(a, items, &n, sizeof(*items)); items[n - 1] is the new zeroed one.
- * Doubles at powers of two; the old array is left to the arena. */
+ * Use: items = arena_grow(a, items, &n, sizeof(*items)); items[n - 1] is the new zeroed
+ * one. Doubles at powers of two; the old array is left to the arena. */
 void *arena_grow(struct arena *a, void *items, size_t *n, size_t elem_size);
 
 /* A string -> pointer hash map that borrows its keys (they must outlive it) */
@@ -48,8 +49,9 @@ struct map {
     struct map_slot *slots;
     size_t n, cap;
 };
-void map_put(struct map *m, struct str key, void *value); /* replaces */
-void *map_get(const struct map *m, struct str key);       /* NULL when absent */
+void map_put(struct map *m, struct str key,
+             void *value);                          /* replaces; value is not NULL */
+void *map_get(const struct map *m, struct str key); /* NULL when absent */
 void map_done(struct map *m);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sha256.c - SHA-256 of FIPS 180-4, with the SHA extensions of x86-64 where the CPU has them
+/* sha256.c - SHA-256 of FIPS 180-4, with the SHA extensions of x86-64 where the CPU has
+ * them
  *
- * Two block functions, chosen once by cpuid (musl has no ifunc). The portable one is a plain
- * transcription of section 6.2; the other follows Intel's description of SHA256RNDS2 (two rounds
- * on state words ABEF and CDGH) and SHA256MSG1/MSG2 (message schedule, four words at a time).
+ * Two block functions, chosen once by cpuid (musl has no ifunc). The portable one is a
+ * plain transcription of section 6.2; the other follows Intel's description of
+ * SHA256RNDS2 (two rounds on state words ABEF and CDGH) and SHA256MSG1/MSG2 (message
+ * schedule, four words at a time).
  */
 #include "base/sha256.h"
 
@@ -15,14 +17,16 @@
 #endif
 
 static const uint32_t k256[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+    0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
+    0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
+    0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+    0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc,
+    0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b,
+    0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116,
+    0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
+    0xc67178f2,
 };
 
 static uint32_t ror(uint32_t x, unsigned n)
@@ -80,10 +84,10 @@ blocks_sha_ni(uint32_t state[8], const uint8_t *p, size_t n)
     __m128i hi = _mm_loadu_si128((const __m128i *)(const void *)(state + 4));
     __m128i abef, cdgh;
 
-    lo = _mm_shuffle_epi32(lo, 0xb1);      /* CDAB */
-    hi = _mm_shuffle_epi32(hi, 0x1b);      /* EFGH */
-    abef = _mm_alignr_epi8(lo, hi, 8);     /* ABEF */
-    cdgh = _mm_blend_epi16(hi, lo, 0xf0);  /* CDGH */
+    lo = _mm_shuffle_epi32(lo, 0xb1);     /* CDAB */
+    hi = _mm_shuffle_epi32(hi, 0x1b);     /* EFGH */
+    abef = _mm_alignr_epi8(lo, hi, 8);    /* ABEF */
+    cdgh = _mm_blend_epi16(hi, lo, 0xf0); /* CDGH */
     for (; n; n--, p += 64) {
         const __m128i abef_was = abef, cdgh_was = cdgh;
         __m128i m[4];
@@ -94,21 +98,23 @@ blocks_sha_ni(uint32_t state[8], const uint8_t *p, size_t n)
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
             __m128i wk = _mm_add_epi32(
-                m[i & 3], _mm_loadu_si128((const __m128i *)(const void *)(k256 + 4 * i)));
+                m[i & 3],
+                _mm_loadu_si128((const __m128i *)(const void *)(k256 + 4 * i)));
 
             cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
             abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
             if (i < 12) { /* words 16 + 4i .. 19 + 4i take the place of 4i .. 4i + 3 */
                 __m128i t = _mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]);
-                t = _mm_add_epi32(t, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
+                t = _mm_add_epi32(t,
+                                  _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
                 m[i & 3] = _mm_sha256msg2_epu32(t, m[(i + 3) & 3]);
             }
         }
         abef = _mm_add_epi32(abef, abef_was);
         cdgh = _mm_add_epi32(cdgh, cdgh_was);
     }
-    lo = _mm_shuffle_epi32(abef, 0x1b);   /* FEBA */
-    hi = _mm_shuffle_epi32(cdgh, 0xb1);   /* DCHG */
+    lo = _mm_shuffle_epi32(abef, 0x1b); /* FEBA */
+    hi = _mm_shuffle_epi32(cdgh, 0xb1); /* DCHG */
     _mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(lo, hi, 0xf0));
     _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(hi, lo, 8));
 }
@@ -206,7 +212,8 @@ bool is_hex64_str(struct str s)
     if (s.len != 64)
         return false;
     for (size_t i = 0; i < 64; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
+        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') ||
+              (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
             return false;
     return true;
 }
