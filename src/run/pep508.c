@@ -398,8 +398,8 @@ static int compare_values(struct str a, const char *op, struct str b, bool *out,
     }
     if (compare_as_versions(a, op, b, out))
         return 0;
-    if (strcmp(op, "~=") == 0 || strcmp(op, "===") == 0)
-        return err_set(e, ERR_INPUT, "%s wants versions, got \"%.*s\" and \"%.*s\"", op,
+    if (op[0] == '~')
+        return err_set(e, ERR_INPUT, "~= wants versions, got \"%.*s\" and \"%.*s\"",
                        STR_ARG(piece(a)), STR_ARG(piece(b)));
     switch (op[0]) {
     case '<':
