@@ -173,20 +173,31 @@ static void note_ignored(struct reader *r, const struct member *executor)
     }
 }
 
+static int unknown_executor(struct reader *r, const struct node *executors,
+                            const struct member *m, struct err *e)
+{
+    AUTO_FREE const char **names = NULL;
+
+    if (r->lenient) {
+        read_notice(r, executors, m->key_pos, "executor \"%.80s\" does not exist",
+                    m->key.ptr);
+        return 0;
+    }
+    names = xalloc((r->p->n_executors + 1) * sizeof(*names));
+    for (size_t i = 0; i < r->p->n_executors; i++)
+        names[i] = r->p->executors[i]->label.ptr;
+    return read_err_at(r, executors, m->key_pos, e,
+                       "executor \"%.80s\" does not exist%s", m->key.ptr,
+                       hint_of(m->key, names, r->p->n_executors).text);
+}
+
 static int read_executor_platform(struct reader *r, const struct node *executors,
                                   const struct member *m, struct err *e)
 {
     struct executor *x = map_get(&r->executors, m->key);
 
-    if (!x) {
-        AUTO_FREE const char **names = xalloc((r->p->n_executors + 1) * sizeof(*names));
-
-        for (size_t i = 0; i < r->p->n_executors; i++)
-            names[i] = r->p->executors[i]->label.ptr;
-        return read_doubt(r, executors, m->key_pos, e,
-                          "executor \"%.80s\" does not exist%s", m->key.ptr,
-                          hint_of(m->key, names, r->p->n_executors).text);
-    }
+    if (!x)
+        return unknown_executor(r, executors, m, e);
     if (check_fields(r, m->value, executor_fields, N_ELEMS(executor_fields), e) < 0)
         return -1;
     note_ignored(r, m);

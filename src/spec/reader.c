@@ -44,6 +44,10 @@ static void notice_about(struct reader *r, const struct node *n, struct pos at,
     if (p->n_notices == NOTICES_MAX)
         return;
     where(n, text, full, sizeof(full));
+    for (char *c = full; *c; c++) { /* one line, whatever the file calls its fields */
+        if ((unsigned char)*c < 0x20 || *c == 0x7F)
+            *c = ' ';
+    }
     p->notices = arena_grow(r->a, p->notices, &p->n_notices, sizeof(char *));
     p->notices[p->n_notices - 1] =
         arena_printf(r->a, "%.*s:%u:%u: %s", STR_ARG(r->file), at.line, at.col, full);

@@ -65,11 +65,19 @@ bool tree_build_wants_key(const struct tree_build *t)
     return t->depth && t->open[t->depth - 1].node->kind == NODE_MAP && !t->has_key;
 }
 
+/* Text weighs, too: a long one that is named often would be copied often. A file of 32
+ * MiB that is all text weighs a million. */
+static size_t weight_of(struct str text)
+{
+    return 1 + text.len / 32;
+}
+
 static int count(struct tree_build *t, size_t weight, struct pos at, struct err *e)
 {
     if (__builtin_add_overflow(t->nodes, weight, &t->nodes) ||
         t->nodes > LIMIT_SPEC_NODES)
-        return pos_err(e, ERR_LIMIT, t->file, at, "more than %d values in one file",
+        return pos_err(e, ERR_LIMIT, t->file, at,
+                       "more than %d values in one file, aliases counted each time",
                        LIMIT_SPEC_NODES);
     return 0;
 }
@@ -82,7 +90,7 @@ int tree_build_key(struct tree_build *t, struct str text, struct pos at, struct 
     t->key = arena_str(t->a, text);
     t->key_pos = at;
     t->has_key = true;
-    return count(t, 1, at, e);
+    return count(t, weight_of(text), at, e);
 }
 
 /* hang a node into the innermost container, or start a document with it */
@@ -123,9 +131,10 @@ int tree_build_scalar(struct tree_build *t, struct str text, bool plain, struct 
     struct node *n;
 
     must(!tree_build_wants_key(t));
-    if (count(t, 1, at, e) < 0)
+    if (count(t, weight_of(text), at, e) < 0)
         return -1;
     n = new_node(t, NODE_SCALAR, at);
+    n->weight = weight_of(text);
     n->plain = plain;
     n->text = arena_str(t->a, text);
     hang(t, n, t->key, t->key_pos);
@@ -209,8 +218,12 @@ int tree_build_close(struct tree_build *t, struct err *e)
         o.node->members = arena_alloc(t->a, bytes);
         memcpy(o.node->members, t->members + o.first, bytes);
     }
-    for (size_t i = 0; i < o.node->n; i++)
-        o.node->weight += o.node->members[i].value->weight + (o.node->kind == NODE_MAP);
+    for (size_t i = 0; i < o.node->n; i++) {
+        const struct member *m = &o.node->members[i];
+
+        o.node->weight +=
+            m->value->weight + (o.node->kind == NODE_MAP ? weight_of(m->key) : 0);
+    }
     t->n_members = o.first;
     t->depth--;
     hang(t, o.node, o.key, o.key_pos);

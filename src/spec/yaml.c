@@ -10,6 +10,8 @@
 
 #include <yaml.h>
 
+#define TAG_DIRECTIVES_MAX 16
+
 struct yaml {
     struct tree_build *t;
     struct str text;
@@ -179,12 +181,32 @@ static int on_event(struct yaml *y, const yaml_event_t *ev, struct err *e)
     return 0;
 }
 
+/* libyaml compares each %TAG directive with all before it, so a file of nothing else
+ * would keep it busy for hours. No tag that one could declare is understood anyway. */
+static int check_directives(const struct yaml *y, struct err *e)
+{
+    struct str rest = y->text;
+    const char *at;
+
+    for (int n = 0; (at = memmem(rest.ptr, rest.len, "\n%TAG", 5)) != NULL; n++) {
+        size_t offset = (size_t)(at + 1 - y->text.ptr);
+
+        if (n == TAG_DIRECTIVES_MAX)
+            return pos_err(e, ERR_LIMIT, y->t->file, tree_pos(y->text, offset),
+                           "more than %d %%TAG directives", TAG_DIRECTIVES_MAX);
+        rest = (struct str){at + 1, y->text.len - offset};
+    }
+    return 0;
+}
+
 int yaml_read(struct tree_build *t, struct str text, struct err *e)
 {
     struct yaml y = {.t = t, .text = text};
     bool end = false;
-    int rc = 0;
+    int rc = check_directives(&y, e);
 
+    if (rc < 0)
+        return -1;
     must(yaml_parser_initialize(&y.parser));
     yaml_parser_set_encoding(&y.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&y.parser, (const unsigned char *)text.ptr, text.len);

@@ -282,6 +282,31 @@ static void billions_of_laughs_are_counted_not_told(void)
     expect_limit(&b, "more than 4000000 values in one file");
 }
 
+static void long_texts_are_not_copied_without_end(void)
+{
+    AUTO_BUF struct buf b = {0};
+
+    buf_adds(&b, "a: &a ");
+    for (int i = 0; i < 1 << 20; i++)
+        buf_addc(&b, 'x');
+    buf_adds(&b, "\nb: [*a");
+    for (int i = 0; i < 1000; i++)
+        buf_adds(&b, ", *a");
+    buf_adds(&b, "]\n");
+    expect_limit(&b, "more than 4000000 values in one file");
+}
+
+static void tag_directives_are_few(void)
+{
+    AUTO_BUF struct buf b = {0};
+
+    buf_adds(&b, "# a comment\n");
+    for (int i = 0; i < 18; i++)
+        buf_addf(&b, "%%TAG !t%d! x\n", i);
+    buf_adds(&b, "---\na: 1\n");
+    expect_limit(&b, "f.yaml:18:1: more than 16 %TAG directives");
+}
+
 static void deep_files_are_refused(void)
 {
     AUTO_BUF struct buf yaml = {0}, block = {0}, flow = {0};
@@ -324,6 +349,8 @@ int main(void)
     long_paths_keep_their_end();
     keys_are_matched_in_both_spellings();
     billions_of_laughs_are_counted_not_told();
+    long_texts_are_not_copied_without_end();
+    tag_directives_are_few();
     deep_files_are_refused();
     big_files_are_refused();
     return t_end();
