@@ -14,8 +14,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
-#include "base/limits.h"
 #include "base/log.h"
 #include "box/box.h"
 #include "cli/cli.h"
