@@ -283,8 +283,9 @@ static bool json_number(struct str json_text, double *out)
 int db_param_put(struct db *d, int64_t task, enum db_io io, struct str name,
                  struct str value_json, struct err *e)
 {
-    static const char sql[] = "INSERT OR REPLACE INTO param (task, io, name, value, "
-                              "num) VALUES (?, ?, ?, ?, ?)";
+    static const char sql[] =
+        "INSERT INTO param (task, io, name, value, num) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET value = excluded.value, num = excluded.num";
     AUTO_Q struct q q = {0};
     double num;
 
@@ -302,8 +303,9 @@ int db_param_put(struct db *d, int64_t task, enum db_io io, struct str name,
 int db_event_put(struct db *d, int64_t task, enum db_io io, struct str name,
                  int64_t idx, int64_t artifact, struct err *e)
 {
-    static const char sql[] = "INSERT OR REPLACE INTO event (task, io, name, idx, "
-                              "artifact) VALUES (?, ?, ?, ?, ?)";
+    static const char sql[] =
+        "INSERT INTO event (task, io, name, idx, artifact) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET artifact = excluded.artifact";
     AUTO_Q struct q q = {0};
 
     must(d->in_txn);

@@ -8,22 +8,25 @@
  */
 #include "lineage/cache.h"
 
+#include "lineage/record.h"
 #include "lineage/rows.h"
 
 int db_cache_put(struct db *d, struct str key_hex, int64_t task, int64_t now_unix_ms,
                  struct err *e)
 {
     static const char sql[] =
-        "INSERT OR REPLACE INTO cache (key, pipeline, task, created_ms)"
-        " SELECT ?1, r.pipeline, t.id, ?3"
-        " FROM task t CROSS JOIN run r ON r.id = t.run WHERE t.id = ?2";
+        "INSERT INTO cache (task, key, created_ms, pipeline) VALUES (?1, ?2, ?3,"
+        " (SELECT r.pipeline FROM task t CROSS JOIN run r ON r.id = t.run WHERE t.id = "
+        "?1))"
+        " ON CONFLICT DO UPDATE SET task = excluded.task, created_ms = "
+        "excluded.created_ms";
     AUTO_Q struct q q = {0};
 
     must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
         return -1;
-    q_hex(&q, key_hex);
     q_i64(&q, task);
+    q_hex(&q, key_hex);
     q_i64(&q, now_unix_ms);
     return q_run(&q, e);
 }
@@ -98,32 +101,20 @@ static int reuse_mark(struct db *d, int64_t task, int64_t from, int64_t started_
     return 0;
 }
 
-static int reuse_events(struct db *d, int64_t task, int64_t from, struct err *e)
+static int outputs_put(struct db *d, int64_t task, const struct db_io_rows *out,
+                       struct err *e)
 {
-    static const char sql[] =
-        "INSERT OR REPLACE INTO event (task, io, name, idx, artifact)"
-        " SELECT ?1, io, name, idx, artifact FROM event WHERE task = ?2 AND io = 2";
-    AUTO_Q struct q q = {0};
-
-    if (q_open(&q, d, sql, e) < 0)
-        return -1;
-    q_i64(&q, task);
-    q_i64(&q, from);
-    return q_run(&q, e);
-}
-
-static int reuse_params(struct db *d, int64_t task, int64_t from, struct err *e)
-{
-    static const char sql[] =
-        "INSERT OR REPLACE INTO param (task, io, name, value, num)"
-        " SELECT ?1, io, name, value, num FROM param WHERE task = ?2 AND io = 2";
-    AUTO_Q struct q q = {0};
-
-    if (q_open(&q, d, sql, e) < 0)
-        return -1;
-    q_i64(&q, task);
-    q_i64(&q, from);
-    return q_run(&q, e);
+    for (size_t i = 0; i < out->n_artifacts; i++) {
+        const struct db_io_artifact *x = &out->artifacts[i];
+        if (db_event_put(d, task, DB_OUT, x->name, x->idx, x->artifact.id, e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < out->n_params; i++) {
+        const struct db_param *p = &out->params[i];
+        if (db_param_put(d, task, DB_OUT, p->name, p->value_json, e) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 int db_cache_reuse(struct db *d, int64_t task, const struct db_hit *hit,
@@ -135,8 +126,7 @@ int db_cache_reuse(struct db *d, int64_t task, const struct db_hit *hit,
     must(d->in_txn);
     if (reuse_mark(d, task, hit->task, started_unix_ms, now_unix_ms, &moved, e) < 0)
         return -1;
-    if (moved && (reuse_events(d, task, hit->task, e) < 0 ||
-                  reuse_params(d, task, hit->task, e) < 0))
+    if (moved && outputs_put(d, task, &hit->out, e) < 0)
         return -1;
     *won = moved;
     return 0;

@@ -264,7 +264,8 @@ static int settle(struct db *d, enum db_mode mode, struct err *e)
     (void)sqlite3_busy_timeout(d->sql, BUSY_WAIT_MS);
     (void)sqlite3_db_config(d->sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(d->sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    (void)sqlite3_db_config(d->sql, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
+    (void)sqlite3_db_config(d->sql, SQLITE_DBCONFIG_ENABLE_FKEY, mode != DB_ENGINE,
+                            NULL);
     if (d->writable)
         (void)sqlite3_file_control(d->sql, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
 
@@ -560,14 +561,13 @@ void db_checkpoint(struct db *d)
                                         NULL);
 }
 
-int db_check(struct db *d, bool full, struct err *e)
+static int check_ok(struct db *d, const char *sql, struct err *e)
 {
     AUTO_Q struct q q = {0};
     struct str s;
     int more;
 
-    if (q_open_text(&q, d, full ? "PRAGMA integrity_check(1)" : "PRAGMA quick_check(1)",
-                    e) < 0)
+    if (q_open_text(&q, d, sql, e) < 0)
         return -1;
     more = q_step(&q, e);
     if (more < 0)
@@ -576,4 +576,31 @@ int db_check(struct db *d, bool full, struct err *e)
     if (!str_eqz(s, "ok"))
         return err_set(e, ERR_CORRUPT, "%s is damaged: %.*s", d->path, STR_ARG(s));
     return 0;
+}
+
+static int check_references(struct db *d, struct err *e)
+{
+    AUTO_Q struct q q = {0};
+    struct str table;
+    int64_t row;
+    int more;
+
+    if (q_open_text(&q, d, "PRAGMA foreign_key_check", e) < 0)
+        return -1;
+    more = q_step(&q, e);
+    if (more <= 0)
+        return more;
+    table = q_get_str(&q);
+    row = q_get_i64(&q);
+    return err_set(e, ERR_CORRUPT, "%s is damaged: %.*s row %lld points at nothing",
+                   d->path, STR_ARG(table), (long long)row);
+}
+
+int db_check(struct db *d, bool full, struct err *e)
+{
+    if (!full)
+        return check_ok(d, "PRAGMA quick_check(1)", e);
+    if (check_ok(d, "PRAGMA integrity_check(1)", e) < 0)
+        return -1;
+    return check_references(d, e);
 }

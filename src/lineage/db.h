@@ -71,7 +71,8 @@ int db_uuid(struct db *d, char out[37], struct err *e);
 /* db_checkpoint - move the WAL into the file as far as no reader is in the way; call
  * when idle */
 void db_checkpoint(struct db *d);
-/* db_check - SQLite's own check of the file: quick (structure) or full (indexes too).
+/* db_check - SQLite's own check of the file: quick (structure) or full (indexes and
+ * references too).
  * ERR_CORRUPT with the first finding */
 int db_check(struct db *d, bool full, struct err *e);
 int db_schema_version(void); /* the newest one that this program knows */

@@ -15,8 +15,6 @@ struct story {
 
 static void story_make(struct story *s)
 {
-    struct db_hit hit = {0};
-    bool won = false;
     struct db *d;
 
     home_make();
@@ -49,9 +47,7 @@ static void story_make(struct story *s)
     OK(db_event_put(d, s->dag1, DB_OUT, STR("data"), 0, s->data, e));
 
     reads(d, s->load2, "input", s->raw);
-    hit.task = s->load1;
-    OK(db_cache_reuse(d, s->load2, &hit, 4000, 4000, &won, e));
-    CHECK(won);
+    reuses(d, s->load2, s->load1);
     reads(d, s->train2, "dataset", s->data);
     s->model2 = an_artifact(d, s->train2, "model", "system.Model", 5, "{\"auc\":0.97}");
     reads(d, s->serve2, "model", s->model2);
@@ -351,9 +347,7 @@ static void search_and_statement_agree_on_random_graphs(void)
         run = a_run(d, uuid, "r", "p");
         made[n_made++] = an_artifact(d, 0, "x", "system.Dataset", 0, "");
         while (n_tasks < 20) {
-            struct db_hit hit = {0};
             char path[16], name[16];
-            bool won;
 
             (void)snprintf(path, sizeof(path), "t%zu", n_tasks);
             tasks[n_tasks] = a_task(d, run, path);
@@ -363,8 +357,7 @@ static void search_and_statement_agree_on_random_graphs(void)
             }
             if (n_tasks &&
                 dice(4) == 0) { /* what another made: cycles come from here */
-                hit.task = tasks[dice((unsigned)n_tasks)];
-                OK(db_cache_reuse(d, tasks[n_tasks], &hit, 1, 1, &won, e));
+                reuses(d, tasks[n_tasks], tasks[dice((unsigned)n_tasks)]);
             } else {
                 for (unsigned i = dice(3); i > 0 && n_made < N_ELEMS(made); i--) {
                     (void)snprintf(name, sizeof(name), "o%u", i);

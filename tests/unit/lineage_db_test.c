@@ -45,7 +45,8 @@ static void settings_are_those_of_the_reference(void)
         {DB_ENGINE, "PRAGMA mmap_size", 0},
         {DB_ENGINE, "PRAGMA temp_store", 2},
         {DB_ENGINE, "PRAGMA page_size", 4096},
-        {DB_ENGINE, "PRAGMA foreign_keys", 1},
+        {DB_ENGINE, "PRAGMA foreign_keys", 0}, /* see db.c */
+        {DB_WRITE, "PRAGMA foreign_keys", 1},
         {DB_ENGINE, "PRAGMA trusted_schema", 0},
         {DB_ENGINE, "PRAGMA journal_size_limit", 64 << 20},
         {DB_ENGINE, "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'",
@@ -186,6 +187,20 @@ static void a_damaged_page_is_reported_as_damage(void)
         must(pwrite(fd, junk, sizeof(junk), 4096 * page) == sizeof(junk));
     FAILS(db_open(t_home, DB_READ, &d, e), ERR_CORRUPT, "damaged");
     (void)close(fd);
+    home_remove();
+}
+
+static void a_row_that_points_at_nothing_is_found(void)
+{
+    struct db *d;
+
+    home_make();
+    d = home_open(DB_ENGINE);
+    OK(db_check(d, true, e));
+    OK(db_exec(d, "INSERT INTO event VALUES (1, 2, 'x', 0, 3)", e));
+    OK(db_check(d, false, e));
+    FAILS(db_check(d, true, e), ERR_CORRUPT, "event row 0 points at nothing");
+    db_close(d);
     home_remove();
 }
 
@@ -506,6 +521,7 @@ int main(void)
     another_programs_database_is_refused_before_any_write();
     a_newer_schema_is_refused_with_both_numbers();
     a_damaged_page_is_reported_as_damage();
+    a_row_that_points_at_nothing_is_found();
     migrations_run_once_each_and_in_order();
     what_is_rolled_back_is_gone();
     kill_9_in_mid_transaction_leaves_nothing_and_no_lock();

@@ -34,9 +34,8 @@ static uint64_t live_bits(struct db *d, struct db_keep keep)
  * nobody. */
 static void runs_make(struct db *d, int64_t run[4], int64_t made[4])
 {
-    struct db_hit hit = {0};
     char uuid[37];
-    int64_t x;
+    int64_t x, first = 0;
     bool won = false;
 
     OK(db_begin(d, DB_PROGRESS, e));
@@ -51,12 +50,12 @@ static void runs_make(struct db *d, int64_t run[4], int64_t made[4])
         reads(d, task, "in",
               an_artifact(d, 0, "in", "system.Dataset", 10 + (unsigned)i, ""));
         if (i == 3) {
-            OK(db_cache_reuse(d, task, &hit, 1, 1, &won, e));
+            reuses(d, task, first);
         } else {
             made[i] = an_artifact(d, task, "out", "system.Model", 20 + (unsigned)i, "");
             finish(d, task, DB_SUCCEEDED);
         }
-        hit.task = i == 1 ? task : hit.task;
+        first = i == 1 ? task : first;
         OK(db_run_finish(d, run[i], &(struct db_run_end){.state = DB_SUCCEEDED}, &won,
                          e));
     }

@@ -192,6 +192,18 @@ static T_UNUSED void reads(struct db *d, int64_t task, const char *name,
     txn_close(d, mine);
 }
 
+/* `task` as a cache hit of what `from` gave out */
+static T_UNUSED void reuses(struct db *d, int64_t task, int64_t from)
+{
+    AUTO_ARENA struct arena a = {0};
+    struct db_hit hit = {.task = from};
+    bool won = false;
+
+    OK(db_task_io_in(&a, d, from, DB_OUT, &hit.out, e));
+    OK(db_cache_reuse(d, task, &hit, 4000, 4000, &won, e));
+    CHECK(won);
+}
+
 static T_UNUSED int64_t sql_i64(struct db *d, const char *sql)
 {
     AUTO_Q struct q q = {0};
