@@ -140,6 +140,9 @@ struct db_image;
 /* cli_find_image - a name (aliases followed), sha256:PREFIX or a prefix of an id */
 int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct err *e);
 
+/* cli_find_artifact - a7, sha256:PREFIX, RUN/TASK:OUTPUT, a tag, or a path (by content) */
+int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err *e);
+
 /* commands, one file each family */
 int cmd_run(struct cli *c);
 int cmd_plan(struct cli *c);
