@@ -15,10 +15,13 @@
 
 #define N_ELEMS(a) (sizeof(a) / sizeof((a)[0]))
 
-void *xalloc(size_t size);              /* zeroed; aborts on exhaustion; free() */
-void *xrealloc(void *old, size_t size); /* not zeroed */
-char *xstrdup(const char *z);
-char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#define NEVER_NULL __attribute__((returns_nonnull))
+
+/* all give memory for free(); size 0 gives some, too */
+void *xalloc(size_t size) NEVER_NULL;              /* zeroed */
+void *xrealloc(void *old, size_t size) NEVER_NULL; /* what is new is not zeroed */
+char *xstrdup(const char *z) NEVER_NULL;
+char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2))) NEVER_NULL;
 
 void auto_free(void *pp);
 #define AUTO_FREE __attribute__((cleanup(auto_free)))
@@ -28,7 +31,7 @@ struct arena {
     struct arena_block *head;
     size_t used_bytes; /* total handed out */
 };
-void *arena_alloc(struct arena *a, size_t size); /* zeroed, 16-aligned */
+void *arena_alloc(struct arena *a, size_t size) NEVER_NULL; /* zeroed, 16-aligned */
 char *arena_strdup(struct arena *a, const char *z);
 char *arena_strndup(struct arena *a, const char *p, size_t len);
 struct str arena_str(struct arena *a, struct str s); /* NUL follows the copy */

@@ -173,9 +173,11 @@ static int remove_entry(struct remover *r, const char *name, unsigned char type)
 static int walk(struct remover *r)
 {
     for (;;) {
-        struct level *l = &r->levels[r->n - 1];
+        struct level *l;
         struct dirent *d;
 
+        must(r->n > 0);
+        l = &r->levels[r->n - 1];
         errno = 0;
         d = readdir(l->dir);
         if (d) {
