@@ -58,7 +58,7 @@ static int want_count(const struct conf_file *s, const struct node *n, uint64_t 
 
 static int set_network(struct conf_file *s, const struct node *n, struct err *e)
 {
-    const char *v;
+    const char *v = "";
 
     if (want_text(s, n, &v, e) < 0)
         return -1;
@@ -91,7 +91,7 @@ static int set_retries(struct conf_file *s, const struct node *n, struct err *e)
 static int set_packages(struct conf_file *s, const struct node *n, struct err *e)
 {
     static const char *const names[] = {"wheels", "image", "network"};
-    const char *v;
+    const char *v = "";
 
     if (want_text(s, n, &v, e) < 0)
         return -1;
@@ -153,7 +153,7 @@ static int set_hooks(struct conf_file *s, const struct node *n, struct err *e)
 
 static int set_memory(struct conf_file *s, const struct node *n, struct err *e)
 {
-    const char *v;
+    const char *v = "";
 
     if (want_text(s, n, &v, e) < 0)
         return -1;
