@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spawn.h - a box as its parent sees it */
+#ifndef BOX_SPAWN_H
+#define BOX_SPAWN_H
+
+#include "box/inside.h"
+
+struct box {
+    pid_t pid;
+    int pidfd, sock, root_fd, tty_fd, scratch_fd;
+    int userns_fd; /* IDS_RANGE */
+    struct cg_slot cgroup;
+    struct ids ids;
+    bool flat, seccomp, host_network;
+    bool asked_memory, asked_cpu, asked_pids;
+    bool reaped;
+};
+
+/* box_spawn - all of box_start() but allocation; on failure the caller takes the box down */
+int box_spawn(struct box *b, const struct box_spec *spec, struct err *e);
+
+/* box_take_down - kill and reap, close what belongs to the processes, empty scratch; the cgroup
+ * stays. For another attempt or for the end. */
+void box_take_down(struct box *b);
+
+/* box_remove_tree_as - as box_remove_tree, in the user namespace of userns_fd unless it is -1 */
+int box_remove_tree_as(int userns_fd, int dir_fd, const char *name, struct err *e);
+
+/* box_hear - one message. 1: got it; 0: the other side is gone; -1 and errno */
+int box_hear(int sock, struct box_msg *m, int *fd, int flags);
+
+#endif
