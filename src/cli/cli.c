@@ -15,7 +15,7 @@
 
 int cli_fail(const struct err *e)
 {
-    AUTO_BUF struct buf line; /* one write, also past --quiet */
+    AUTO_BUF struct buf line = {0}; /* one write, also past --quiet */
 
     buf_init(&line, 0);
     buf_addf(&line, "dugout: %s\n", e->text);
@@ -90,7 +90,7 @@ void table_add(struct table *t, const char *cell)
 
 void table_addf(struct table *t, const char *fmt, ...)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     va_list ap;
 
     buf_init(&b, 0);

@@ -58,7 +58,7 @@ static void short_type(const struct db_artifact *f, struct table *t)
 
 int cmd_artifacts(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     const char *type = opt_text(c, "type"), *where = opt_text(c, "where"),
                *run = opt_text(c, "run");
     struct db_artifact_filter f = {.gone = opt_flag(c, "all"), .limit = 50};
@@ -133,7 +133,7 @@ static void print_metadata(struct cli *c, struct str text)
             widest = v.keys[i].len;
     (void)printf("metadata\n");
     for (size_t i = 0; i < v.n_items; i++) {
-        AUTO_BUF struct buf b;
+        AUTO_BUF struct buf b = {0};
         buf_init(&b, 0);
         value_text(&b, &v.items[i]);
         (void)printf("  %-*.*s  %s\n", (int)widest, STR_ARG(v.keys[i]), buf_str(&b));
@@ -170,7 +170,7 @@ static int where_is_it(struct cli *c, const struct db_artifact *f, char *path, s
 
 int cmd_artifact_show(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     struct db_artifact f;
     struct err e = {0};
@@ -383,7 +383,7 @@ static int read_metadata(struct cli *c, struct buf *out, struct err *e)
 
 int cmd_artifact_import(struct cli *c)
 {
-    AUTO_BUF struct buf meta;
+    AUTO_BUF struct buf meta = {0};
     const char *type = opt_text(c, "type"), *name = opt_text(c, "name");
     char *real = realpath(c->args[0], NULL), *slash;
     struct db_artifact_new row = {.imported = true, .created_unix_ms = clock_unix_ms()};

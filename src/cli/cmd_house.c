@@ -127,7 +127,7 @@ static int dead_digests(struct cli *c, const struct live_sets *s, struct err *e)
 
 static void print_counts(struct cli *c, const struct gc_count *counts, const char *verb)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     uint64_t total = 0;
     struct table t;
     struct jw w;
@@ -259,7 +259,7 @@ int cmd_doctor(struct cli *c)
     static const char *const words[] = {"ok", "less", "BAD"};
     static const char *const states[] = {"good", "worse", "bad"};
     AUTO_FREE struct box_facts *f = xalloc(sizeof *f);
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     struct err e = {0};
     struct table t;
     struct jw w;

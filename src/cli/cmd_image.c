@@ -30,7 +30,7 @@ static int64_t parse_created(const char *text)
 /* the layers as the database keeps them, from the config blob */
 static int layers_json(struct cli *c, const struct image_info *i, struct buf *out, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     json *ids, *id;
     struct jw w;
@@ -64,7 +64,7 @@ static void print_move(const char *name, const char *was, const char *now)
 
 static int record_image(struct cli *c, const struct image_info *i, struct err *e)
 {
-    AUTO_BUF struct buf layers;
+    AUTO_BUF struct buf layers = {0};
     AUTO_TXN struct db *txn = c->db;
     const char *slash = i->platform ? strchr(i->platform, '/') : NULL;
     struct db_image row = {.created_unix_ms = parse_created(i->created),
@@ -113,7 +113,7 @@ static void info_json(struct jw *w, const struct image_info *i)
 
 static int report_images(struct cli *c, const struct image_list *l, int64_t started_ns)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     char human[24], size[24];
     struct err e;
     struct jw w;
@@ -223,7 +223,7 @@ int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct
 
 int cmd_image_ls(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     struct db_image *rows;
     struct err e = {0};
     struct table t;
@@ -273,7 +273,7 @@ int cmd_image_ls(struct cli *c)
 
 int cmd_image_inspect(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     struct db_image row;
     struct image img;
     struct err e = {0};

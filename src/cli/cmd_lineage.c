@@ -5,7 +5,7 @@
 
 int cmd_lineage(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     struct lineage_opts o = {0};
     const char *type = opt_text(c, "type");
     struct lineage l;

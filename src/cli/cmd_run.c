@@ -22,8 +22,8 @@
 
 static int read_pipeline(struct cli *c, const char *file, struct str *text, struct err *e)
 {
-    AUTO_BUF struct buf raw;
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf raw = {0};
+    AUTO_BUF struct buf out = {0};
 
     buf_init(&raw, LIMIT_SPEC_BYTES + 1);
     buf_init(&out, LIMIT_SPEC_BYTES + 1);
@@ -52,7 +52,7 @@ static int read_params(struct cli *c, struct run_request *rq, struct err *e)
     const char **flags = opt_list(c, "param", &n);
 
     if (file) {
-        AUTO_BUF struct buf text;
+        AUTO_BUF struct buf text = {0};
         struct tree tree;
         buf_init(&text, LIMIT_SPEC_BYTES);
         if (fd_read_file(AT_FDCWD, file, &text, LIMIT_SPEC_BYTES, e) < 0 ||
@@ -315,7 +315,7 @@ static int read_inputs(struct cli *c, struct run_request *rq, struct err *e)
 
 static const char *argv_json(struct cli *c)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     struct jw w;
 
     buf_init(&b, 0);
@@ -452,7 +452,7 @@ static int exit_status(const struct run_outcome *o)
 
 static void print_run_json(struct cli *c, const char *run_id)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     struct jw w;
     struct err e;
     int64_t run;
@@ -477,7 +477,7 @@ static int report(struct cli *c, struct progress *p, const struct run_outcome *o
 
 static void warn_of_orphans(struct cli *c, struct str text)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     AUTO_ARENA struct arena a = {0};
     struct run_env env = cli_run_env(c);
     struct pipeline p;
@@ -541,7 +541,7 @@ failed:
 
 int cmd_plan(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     struct run_request rq;
     struct run_opts opts;

@@ -28,7 +28,7 @@ static void duration(int64_t from, int64_t to, char out[24])
 
 int cmd_runs(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     const char *pipeline = opt_text(c, "pipeline"), *experiment = opt_text(c, "experiment"),
                *state = opt_text(c, "state");
     struct db_run_filter f = {0};
@@ -115,7 +115,7 @@ static void print_json_members(struct cli *c, const char *heading, struct str te
     if (!text.len || value_parse_in(&c->a, text, &v, &e) < 0 || !v.n_items)
         return;
     for (size_t i = 0; i < v.n_items; i++) {
-        AUTO_BUF struct buf b;
+        AUTO_BUF struct buf b = {0};
         buf_init(&b, 0);
         value_to_json(&b, &v.items[i]);
         line(i ? "" : heading, "%.*s = %.200s", STR_ARG(v.keys[i]), buf_str(&b));
@@ -186,7 +186,7 @@ static int show_run(struct cli *c, int64_t run, struct err *e)
         return -1;
     if (r.outputs_json.len) {
         AUTO_JSON yyjson_doc *doc = NULL;
-        AUTO_BUF struct buf b;
+        AUTO_BUF struct buf b = {0};
         struct value v;
         const struct value *params;
         (void)doc;
@@ -268,8 +268,8 @@ static int show_task(struct cli *c, int64_t task, struct err *e)
 /* the task's object of the run's JSON */
 static int show_task_json(struct cli *c, int64_t run, int64_t task, struct err *e)
 {
-    AUTO_BUF struct buf all;
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf all = {0};
+    AUTO_BUF struct buf out = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     struct db_task t;
     struct value v;
@@ -298,7 +298,7 @@ static int show_task_json(struct cli *c, int64_t run, int64_t task, struct err *
 
 int cmd_show(struct cli *c)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     struct err e = {0};
     int64_t run, task;
     struct jw w;

@@ -64,7 +64,7 @@ int cmd_tag(struct cli *c)
 
 static void print_tags(struct cli *c, const struct db_tag *rows, size_t n)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     struct table t;
     struct jw w;
 

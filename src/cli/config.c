@@ -70,7 +70,7 @@ static int set_network(struct conf_file *s, const struct node *n, struct err *e)
 
 static int set_jobs(struct conf_file *s, const struct node *n, struct err *e)
 {
-    uint64_t v;
+    uint64_t v = 0;
 
     if (want_count(s, n, 100000, &v, e) < 0)
         return -1;
@@ -80,7 +80,7 @@ static int set_jobs(struct conf_file *s, const struct node *n, struct err *e)
 
 static int set_retries(struct conf_file *s, const struct node *n, struct err *e)
 {
-    uint64_t v;
+    uint64_t v = 0;
 
     if (want_count(s, n, 1000, &v, e) < 0)
         return -1;
@@ -165,7 +165,7 @@ static int set_memory(struct conf_file *s, const struct node *n, struct err *e)
 static int set_retention(struct conf_file *s, const struct node *n, struct err *e)
 {
     const struct node *runs = node_member(n, "runs"), *days = node_member(n, "days");
-    uint64_t v;
+    uint64_t v = 0;
 
     if (n->kind != NODE_MAP)
         return bad(s, n, e, "want runs: N and days: N here");
@@ -238,7 +238,7 @@ static int set_key(struct conf_file *s, const struct member *m, struct err *e)
 static int read_config(struct cli *c, const char *path, bool is_etc, bool checkout,
                        const struct node **locked, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct conf_file s = {c, str_of(path), checkout, *locked, is_etc};
     struct stat st;

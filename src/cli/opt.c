@@ -47,7 +47,7 @@ static int add(struct cli *c, const struct opt *o, const char *value, struct err
         while (*w && strcmp(*w, value) != 0)
             w++;
         if (!*w) {
-            AUTO_BUF struct buf all;
+            AUTO_BUF struct buf all = {0};
             buf_init(&all, 0);
             for (w = o->words; *w; w++)
                 buf_addf(&all, "%s%s", w == o->words ? "" : w[1] ? ", " : " or ", *w);

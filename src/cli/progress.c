@@ -127,7 +127,7 @@ static bool said_before(struct progress *p, const char *text)
 static void write_event(struct progress *p, const struct run_event *ev)
 {
     static const char *const names[] = {"run", "task", "retry", "notice", "tick", "detached"};
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     struct jw w;
     char when[25];
 
@@ -223,7 +223,7 @@ void progress_free(struct progress *p)
 
 static void print_log_tail(const char *log_path)
 {
-    AUTO_BUF struct buf tail;
+    AUTO_BUF struct buf tail = {0};
     AUTO_FREE char *dir = xstrdup(log_path);
     char *slash = strrchr(dir, '/');
     AUTO_FD int fd = -1;
@@ -264,7 +264,7 @@ static void print_outputs(const struct cli *c, const char *run_id)
     if (params) {
         yyjson_obj_iter_init(params, &it);
         while ((key = yyjson_obj_iter_next(&it))) {
-            AUTO_BUF struct buf text;
+            AUTO_BUF struct buf text = {0};
             struct value v = value_from_json_in(&a, yyjson_obj_iter_get_val(key));
             buf_init(&text, 0);
             value_text(&text, &v);

@@ -35,7 +35,7 @@ static const struct str **sorted(const void *first, size_t n, size_t stride)
 
 static void add_value(struct jw *w, const struct value *v)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
 
     buf_init(&b, 0);
     value_canonical(&b, v);
@@ -175,7 +175,7 @@ void cachekey_text(const struct graph *g, const struct task *t, struct str image
 void cachekey_of(const struct graph *g, const struct task *t, struct str image_config_hex,
                  struct str extra, char out[DIGEST_HEX])
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
 
     buf_init(&b, 0);
     cachekey_text(g, t, image_config_hex, extra, &b);

@@ -231,7 +231,7 @@ static int input_artifact(struct command_ctx *c, const struct placeholder *ph, s
 
 static void add_escaped(struct buf *out, struct str text, unsigned times)
 {
-    AUTO_BUF struct buf quoted;
+    AUTO_BUF struct buf quoted = {0};
 
     if (!times) {
         buf_addstr(out, text);
@@ -328,7 +328,7 @@ static bool command_present(void *ctx, struct str name)
 /* $(NAME) of a name in the executor's env, $$ -> $ ; Kubernetes' rule for command and args */
 static char *expand_env_refs(struct arena *a, const struct executor *x, const char *text)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     const char *p = text;
 
     if (!strchr(text, '$'))
@@ -383,7 +383,7 @@ static int plan_argv(struct command_ctx *c, struct exec_plan *x, struct err *e)
 
 static int expand_text(struct command_ctx *c, struct str text, struct str *out, struct err *e)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
 
     buf_init(&b, LIMIT_VALUE_BYTES);
     if (placeholder_expand(text, command_answer, c, &b, e) < 0)
@@ -397,7 +397,7 @@ int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
 {
     const struct executor *ex = t->def->component->executor;
     struct command_ctx c = {a, g, t, x};
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     struct jw w;
 
     *x = (struct exec_plan){0};

@@ -286,7 +286,7 @@ static int constant_answer(void *ctx, const struct placeholder *ph, struct buf *
 static int expand_value(struct graph *g, struct constant_ctx *c, struct value *v, struct err *e)
 {
     if (v->kind == VALUE_STRING && placeholder_any(v->s)) {
-        AUTO_BUF struct buf out;
+        AUTO_BUF struct buf out = {0};
         buf_init(&out, LIMIT_VALUE_BYTES);
         if (placeholder_expand(v->s, constant_answer, c, &out, e) < 0)
             return -1;
@@ -401,7 +401,7 @@ static int resolve_params(struct graph *g, struct task *t, struct err *e)
             while (k < def->n_literals && !value_equal(&def->literals[k], v))
                 k++;
             if (k == def->n_literals) {
-                AUTO_BUF struct buf text;
+                AUTO_BUF struct buf text = {0};
                 buf_init(&text, 200);
                 value_text(&text, v);
                 return err_set(e, ERR_INPUT, "input %.*s: %s is none of its allowed values",

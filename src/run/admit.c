@@ -25,7 +25,7 @@
 
 uint64_t admit_budget(void)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     struct err e;
     const char *p;
     uint64_t kib = 0;
@@ -56,7 +56,7 @@ static bool counts(int runs_fd, const char *rel)
 /* Copy living lines other than `rel` to *out; gives their sum */
 static uint64_t read_ledger(int home_fd, int fd, const char *rel, struct buf *out)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_FD int runs = openat(home_fd, "runs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct err e;
     uint64_t sum = 0;
@@ -96,7 +96,7 @@ static int open_ledger(int home_fd, struct err *e)
 
 int admit_take(int home_fd, const char *rel, uint64_t bytes, struct err *e)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     AUTO_FD int fd = -1;
     uint64_t budget = admit_budget(), sum;
 
@@ -122,7 +122,7 @@ int admit_take(int home_fd, const char *rel, uint64_t bytes, struct err *e)
 
 void admit_give(int home_fd, const char *rel)
 {
-    AUTO_BUF struct buf out;
+    AUTO_BUF struct buf out = {0};
     struct err e;
     AUTO_FD int fd = open_ledger(home_fd, &e);
 

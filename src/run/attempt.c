@@ -82,7 +82,7 @@ static int write_json(int dir_fd, const char *name, struct buf *b, struct err *e
 
 int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     struct jw w;
 
     buf_init(&b, LIMIT_RESULT_BYTES);
@@ -146,7 +146,7 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
 
 int result_write(int dir_fd, const struct result *r, struct err *e)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     struct jw w;
 
     buf_init(&b, LIMIT_RESULT_BYTES);
@@ -306,7 +306,7 @@ static int open_json(struct reader *r, int dir_fd, const char *name, struct buf 
 
 int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     struct reader r = {.a = a, .e = e};
     json *list, *item;
@@ -409,7 +409,7 @@ static void read_result_lists(struct reader *r, struct result *out)
 
 int result_read_in(struct arena *a, int dir_fd, struct result *out, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     struct reader r = {.a = a, .e = e};
     struct str end;
@@ -449,7 +449,7 @@ bool attempt_alive(int dir_fd)
 /* field 22 of /proc/PID/stat, in clock ticks since boot; 0 when there is no such process */
 static unsigned long long start_ticks(pid_t pid)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     struct err e;
     char path[40];
     const char *p;
@@ -481,7 +481,7 @@ int pid_file_write(int dir_fd, const char *name, struct err *e)
 
 int pid_file_open(int dir_fd, const char *name, int *gives_pidfd, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_FD int fd = -1;
     int pid = 0;
     unsigned long long ticks = 0;

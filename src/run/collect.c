@@ -35,7 +35,7 @@ static void notice(struct collect *c, struct result *r, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 static void notice(struct collect *c, struct result *r, const char *fmt, ...)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     va_list ap;
 
     buf_init(&b, LIMIT_LOG_LINE_BYTES);
@@ -50,7 +50,7 @@ static void fail(struct collect *c, struct result *r, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 static void fail(struct collect *c, struct result *r, const char *fmt, ...)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     va_list ap;
 
     if (r->error.len)
@@ -294,7 +294,7 @@ static bool param_value(struct collect *c, json *root, int params_fd,
                         const struct attempt_output *o, struct value *out, struct result *r)
 {
     json *v = member(member(root, STR("parameterValues")), o->name);
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_FD int fd = -1;
     struct err why = {0};
     struct stat st;
@@ -365,7 +365,7 @@ int collect_outputs(struct collect *c, struct result *r, struct err *e)
 {
     AUTO_FD int out_fd = openat(c->dir_fd, "out", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     AUTO_FD int params_fd = openat(c->dir_fd, "params", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     json *root = NULL;
 

@@ -38,7 +38,7 @@ static struct str json_of(struct buf *b, const struct value *v)
 static int put_outputs(struct db *d, const struct attempt *at, const struct result *r,
                        int64_t *ids, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
 
     buf_init(&text, 0);
     for (size_t i = 0; i < r->n_params; i++)

@@ -69,7 +69,7 @@ void engine_event(struct engine *en, enum run_event_kind kind, const struct task
 
 void engine_notice(struct engine *en, const struct task *t, const char *fmt, ...)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
     va_list ap;
 
     buf_init(&b, LIMIT_LOG_LINE_BYTES);
@@ -517,7 +517,7 @@ static int set_tags(struct engine *en, struct err *e)
 
 static int finish_run(struct engine *en, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     struct io_values out = {0};
     struct db_run_end end = {.finished_unix_ms = clock_unix_ms()};
     bool won;

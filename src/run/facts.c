@@ -98,11 +98,14 @@ static int unpack_shim(int dir_fd, struct err *e)
     archive_read_support_format_tar(ar);
     rc = archive_read_open_memory(ar, asset_shim_start,
                                   (size_t)(asset_shim_end - asset_shim_start));
-    while (rc == ARCHIVE_OK && archive_read_next_header(ar, &ent) == ARCHIVE_OK)
-        if (unpack_entry(dir_fd, ar, ent, e) < 0)
-            rc = ARCHIVE_FATAL;
+    if (rc == ARCHIVE_OK)
+        while ((rc = archive_read_next_header(ar, &ent)) == ARCHIVE_OK)
+            if (unpack_entry(dir_fd, ar, ent, e) < 0)
+                break;
+    if (rc < ARCHIVE_OK)
+        (void)err_set(e, ERR_SYS, "unpack the kfp module: %s", archive_error_string(ar));
     (void)archive_read_free(ar);
-    return rc == ARCHIVE_OK ? 0 : -1;
+    return rc == ARCHIVE_EOF ? 0 : -1;
 }
 
 /* ---- the box that asks ------------------------------------------------------------------- */
@@ -159,7 +162,7 @@ static int ask(struct arena *a, struct run_env *env, const char *tmp, const char
     if (r.end == END_HOST)
         return err_set(e, ERR_SYS, "no box could be had: %.*s", STR_ARG(r.error));
     if (*has_python) {
-        AUTO_BUF struct buf log;
+        AUTO_BUF struct buf log = {0};
         const char *line;
         buf_init(&log, 64 * MIB);
         if (fd_read_file(dir_fd, "log", &log, 64 * MIB, e) < 0)
@@ -169,7 +172,7 @@ static int ask(struct arena *a, struct run_env *env, const char *tmp, const char
     } else if (r.end == END_NOT_START) {
         buf_adds(json_text, "{\"markers\":{},\"dists\":[]}");
     } else {
-        AUTO_BUF struct buf log;
+        AUTO_BUF struct buf log = {0};
         buf_init(&log, 300);
         (void)fd_read_file(dir_fd, "log", &log, 64 * MIB, &(struct err){0});
         return err_set(e, ERR_SYS, "its python3 does not work (%.*s): %.200s", STR_ARG(r.error),
@@ -260,7 +263,7 @@ static int make_facts(struct arena *a, struct run_env *env, const char *config_h
 int facts_in(struct arena *a, struct run_env *env, const char *config_hex,
              const char *const *lowers, size_t n_lowers, struct image_facts *out, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     char shim_hex[DIGEST_HEX];
     const char *key;
     struct err miss = {0};

@@ -28,7 +28,7 @@ static int hook_text(struct run_env *env, const char *run_id, struct buf *out, c
                      struct err *e)
 {
     AUTO_ARENA struct arena a = {0};
-    AUTO_BUF struct buf log;
+    AUTO_BUF struct buf log = {0};
     struct db_task *tasks;
     struct db_attempt *attempts;
     struct db_run row;
@@ -123,7 +123,7 @@ static int attend(pid_t pid, int pidfd, int in, const struct buf *text, struct e
 
 int hook_run(struct run_env *env, const char *program, const char *run_id, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     AUTO_FD int pidfd = -1;
     char state[16];
     int in[2];

@@ -454,7 +454,7 @@ static bool has_prefix(const struct pep440_version *v,
 
 static bool same_text(struct str want, struct str installed)
 {
-    AUTO_BUF struct buf normal;
+    AUTO_BUF struct buf normal = {0};
     struct pep440_version v;
 
     buf_init(&normal, 0);

@@ -372,7 +372,7 @@ static int compare_texts(struct str a, struct str b)
 /* false when the two are no versions, or the operator has another meaning for them */
 static bool compare_as_versions(struct str a, const char *op, struct str b, bool *out)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     struct pep440_clause clause;
     struct pep440_version version;
 

@@ -377,7 +377,7 @@ static int read_install(struct script *s, const struct shell_command *c, size_t 
 
 static bool is_named(struct str requirement, const char *name)
 {
-    AUTO_BUF struct buf normal;
+    AUTO_BUF struct buf normal = {0};
 
     buf_init(&normal, 0);
     pep503_write(&normal, pep508_name(requirement));
@@ -489,7 +489,7 @@ static struct shell_command without_assignments(struct shell_command c)
 
 static int refuse_command(const struct shell_command *c, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
 
     buf_init(&text, 100);
     for (size_t i = 0; i < c->n_words && !text.overflow; i++) {
@@ -570,7 +570,7 @@ int pip_preamble_in(struct arena *a, const struct str *command, size_t n_command
 
 static const struct dist *installed(const struct image_facts *f, struct str name)
 {
-    AUTO_BUF struct buf normal;
+    AUTO_BUF struct buf normal = {0};
 
     buf_init(&normal, 0);
     pep503_write(&normal, name);

@@ -154,7 +154,7 @@ static int check_task(struct engine *en, const struct task *t, struct buf *missi
                       enum err_code *worst, struct err *e)
 {
     const struct executor *x = t->def->component->executor;
-    AUTO_BUF struct buf wheels;
+    AUTO_BUF struct buf wheels = {0};
     struct image_use *img;
     struct err why = {0};
     size_t skip;
@@ -187,7 +187,7 @@ static int check_task(struct engine *en, const struct task *t, struct buf *missi
         add_missing(missing, t->path, why.text);
         *worst = why.code;
     } else if (wheels.len) {
-        AUTO_BUF struct buf text;
+        AUTO_BUF struct buf text = {0};
         buf_init(&text, 8192);
         buf_addf(&text, "image %.*s lacks %s", STR_ARG(x->image), buf_str(&wheels));
         add_missing(missing, t->path, buf_str(&text));
@@ -198,7 +198,7 @@ static int check_task(struct engine *en, const struct task *t, struct buf *missi
 
 int prepare_images(struct engine *en, struct err *e)
 {
-    AUTO_BUF struct buf missing;
+    AUTO_BUF struct buf missing = {0};
     struct map seen = {0};
     enum err_code worst = ERR_NONE;
     int rc = 0;

@@ -142,7 +142,7 @@ int run_reconcile(struct run_env *env, size_t *changed, struct err *e)
 static int graph_of_run(struct engine *en, const struct db_run *row, struct err *e)
 {
     struct pipeline_opts po = {.lenient = en->o.lenient};
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     struct io_values in = {0};
     struct value params;
     char when[25];
@@ -264,7 +264,7 @@ static int restore(struct engine *en, const char *from_task, struct err *e)
 static int reopen(struct engine *en, const struct db_run *row, const char *from_task,
                   struct err *e)
 {
-    AUTO_BUF struct buf options;
+    AUTO_BUF struct buf options = {0};
     bool won;
 
     buf_init(&options, LIMIT_JSON_BYTES);

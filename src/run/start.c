@@ -123,7 +123,7 @@ static int record_inputs(struct engine *en, struct err *e)
 {
     for (size_t i = 0; i < en->g.root->in.n_artifacts; i++) {
         struct artifact *f = en->g.root->in.artifacts[i].items;
-        AUTO_BUF struct buf meta;
+        AUTO_BUF struct buf meta = {0};
         struct db_artifact_new n = {.type = f->type,
                                     .name = en->g.root->in.artifacts[i].name,
                                     .kind = f->kind,
@@ -194,8 +194,8 @@ static int record_external(struct engine *en, struct err *e)
 
 static int record_run(struct engine *en, const struct run_request *rq, struct err *e)
 {
-    AUTO_BUF struct buf options;
-    AUTO_BUF struct buf params;
+    AUTO_BUF struct buf options = {0};
+    AUTO_BUF struct buf params = {0};
     char user[64], host[256], commit[64];
     struct jw w;
     struct db_run_new n = {.uuid = str_of(en->id),

@@ -186,7 +186,7 @@ int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e)
 
 static int put_inputs(struct engine *en, struct task *t, struct err *e)
 {
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
     struct db *d = en->env->db;
     int64_t row = job_of(en, t)->row;
 
@@ -273,7 +273,7 @@ static int try_cache(struct engine *en, struct job *j, struct err *e)
 
 static struct str cache_extra(struct engine *en)
 {
-    AUTO_BUF struct buf b;
+    AUTO_BUF struct buf b = {0};
 
     buf_init(&b, 0);
     for (size_t i = 0; i < en->o.n_env; i++)
@@ -313,7 +313,7 @@ static int start_dag(struct engine *en, struct task *t, struct err *e)
 static int plan_container(struct engine *en, struct job *j, struct err *e)
 {
     struct task *t = j->t;
-    AUTO_BUF struct buf missing;
+    AUTO_BUF struct buf missing = {0};
 
     if (!t->uuid[0])
         uuid_new(t->uuid);
@@ -703,7 +703,7 @@ static void plan_retry(struct engine *en, struct job *j, const struct result *r)
     uint32_t step = j->attempts - j->host_failures; /* failures of the step so far */
     double wait = p->set ? (double)p->backoff_ms : 0;
     char human[24];
-    AUTO_BUF struct buf text;
+    AUTO_BUF struct buf text = {0};
 
     if (r->end == END_HOST)
         wait = 1000;
@@ -729,7 +729,7 @@ static void network_hint(struct engine *en, struct job *j)
     static const char *const signs[] = {"Temporary failure in name resolution",
                                         "Network is unreachable", "Name or service not known",
                                         "Could not resolve host"};
-    AUTO_BUF struct buf log;
+    AUTO_BUF struct buf log = {0};
 
     if (en->o.network_host)
         return;

@@ -78,8 +78,8 @@ static bool hex40(const char *p)
 
 static void resolve_head(int git, char out[64])
 {
-    AUTO_BUF struct buf text;
-    AUTO_BUF struct buf packed;
+    AUTO_BUF struct buf text = {0};
+    AUTO_BUF struct buf packed = {0};
     char ref[512];
 
     buf_init(&text, 16 * MIB);
