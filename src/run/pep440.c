@@ -14,8 +14,7 @@
 
 #include "base/mem.h"
 
-/* ---- text
- * ------------------------------------------------------------------------------- */
+/* ---- text ----------------------------------------------------------------------- */
 
 static bool is_digit(char c)
 {
@@ -56,8 +55,7 @@ static int sign(size_t a, size_t b)
     return (a > b) - (a < b);
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------- */
 
 /* what is left to read; past the end it reads as NUL, which is part of no version */
 static char at(const struct str *s, size_t i)
@@ -203,8 +201,7 @@ bool pep440_read(struct str text, struct pep440_version *out)
     return true;
 }
 
-/* ---- ordering
- * ------------------------------------------------------------------------------- */
+/* ---- ordering ------------------------------------------------------------------- */
 
 static int compare_bytes(struct str a, struct str b)
 {
@@ -313,8 +310,7 @@ int pep440_compare(const struct pep440_version *a, const struct pep440_version *
     return c ? c : compare_locals(a->local, b->local);
 }
 
-/* ---- writing
- * -------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------- */
 
 static void write_number(struct buf *b, struct str number)
 {
@@ -361,8 +357,7 @@ void pep440_write(struct buf *b, const struct pep440_version *v)
     write_local(b, v->local);
 }
 
-/* ---- clauses
- * -------------------------------------------------------------------------------- */
+/* ---- clauses -------------------------------------------------------------------- */
 
 static const struct {
     const char *text;

@@ -25,8 +25,7 @@
 /* Real markers nest twice. The reader recurses, and its text comes from outside. */
 #define MARKER_DEPTH_MAX 50
 
-/* ---- text
- * ------------------------------------------------------------------------------- */
+/* ---- text ----------------------------------------------------------------------- */
 
 static bool is_alnum(char c)
 {
@@ -99,8 +98,7 @@ void pep503_write(struct buf *b, struct str name)
     }
 }
 
-/* ---- requirements
- * ----------------------------------------------------------------------- */
+/* ---- requirements --------------------------------------------------------------- */
 
 struct str pep508_name(struct str text)
 {
@@ -243,8 +241,7 @@ bool pep508_allows(const struct pep508 *r, struct str version)
     return true;
 }
 
-/* ---- markers
- * ------------------------------------------------------------------------------ */
+/* ---- markers -------------------------------------------------------------------- */
 
 struct marker {
     struct str s; /* what is left to read */

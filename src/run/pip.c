@@ -28,7 +28,7 @@
 #include "run/pep508.h"
 #include "run/shell.h"
 
-/* a pip install and the requirements on it */
+/* a pip install and the requirements on it, of which there is one at least */
 struct line {
     size_t first, n;
     bool no_deps, fallback;
@@ -47,8 +47,7 @@ static struct str piece(struct str s)
     return s.len > 120 ? (struct str){s.ptr, 120} : s;
 }
 
-/* ---- is this command a script that hands over to the rest of the line?
- * --------------------- */
+/* ---- is this command a script that hands over to the rest of the line? ---------- */
 
 static struct str base_name(struct str path)
 {
@@ -99,8 +98,7 @@ static bool may_be_preamble(const struct str *command, size_t n_command)
            memmem(text.ptr, text.len, "install", 7);
 }
 
-/* ---- what a simple command does
- * ---------------------------------------------------------------- */
+/* ---- what a simple command does ------------------------------------------------- */
 
 static bool is_assignment(const struct shell_word *t)
 {
@@ -201,8 +199,7 @@ static bool is_harmless(const struct shell_command *c)
            str_starts(c->words[0].text, "PIP_");
 }
 
-/* ---- pip's own words
- * ---------------------------------------------------------------------------- */
+/* ---- pip's own words ------------------------------------------------------------ */
 
 enum option_kind {
     OPTION_UNKNOWN,
@@ -365,15 +362,14 @@ static int read_install(struct script *s, const struct shell_command *c, size_t 
             return -1;
         }
     }
-    if (install && !line.fallback) {
+    if (line.n) {
         s->lines = arena_grow(s->a, s->lines, &s->n_lines, sizeof(*s->lines));
         s->lines[s->n_lines - 1] = line;
     }
     return 0;
 }
 
-/* ---- whose kfp is it?
- * ------------------------------------------------------------------------------ */
+/* ---- whose kfp is it? ----------------------------------------------------------- */
 
 static bool is_named(struct str requirement, const char *name)
 {
@@ -458,24 +454,18 @@ static void mark_kfp(const struct script *s, struct str text, struct pip_preambl
         struct pip_requirement *last = &out->reqs[line->first + line->n - 1];
         struct pep440_version v;
 
-        if (!line->n)
-            continue;
         if (is_line_of_sdk(line, out))
             for (size_t k = line->first; k < line->first + line->n; k++)
                 out->reqs[k].kfp_line = true;
-        else if (line->n == 1 && s->n_lines > 1 && is_pinned_kfp(last->text, &v))
-            last->kfp_line = true;
-        else if (is_last_word_of_old_sdk(s, text, last->text))
-            last->kfp_line = true;
-        else if (is_kfp_source(last->text) && (line->n == 1 || s->n_lines == 1))
+        else if ((line->n == 1 && s->n_lines > 1 && is_pinned_kfp(last->text, &v)) ||
+                 is_last_word_of_old_sdk(s, text, last->text) ||
+                 (is_kfp_source(last->text) && (line->n == 1 || s->n_lines == 1)))
             last->kfp_line = true;
         out->wants_kfp |= last->kfp_line;
     }
 }
 
-/* ---- scripts
- * ------------------------------------------------------------------------------------------
- */
+/* ---- scripts -------------------------------------------------------------------- */
 
 /* without NAME=value in front, which only the command itself sees */
 static struct shell_command without_assignments(struct shell_command c)
@@ -564,9 +554,7 @@ int pip_preamble_in(struct arena *a, const struct str *command, size_t n_command
     return 0;
 }
 
-/* ---- answers
- * -------------------------------------------------------------------------------------------
- */
+/* ---- answers -------------------------------------------------------------------- */
 
 static const struct dist *installed(const struct image_facts *f, struct str name)
 {

@@ -56,8 +56,7 @@ static void add(struct cutter *c, enum kind kind, struct shell_word word)
     c->tokens[c->n_tokens - 1] = (struct token){kind, word};
 }
 
-/* ---- words
- * ------------------------------------------------------------------------------ */
+/* ---- words ---------------------------------------------------------------------- */
 
 /* go past `closer`, which ends what was just opened, with all that is quoted or nested
  * in it */
@@ -204,8 +203,7 @@ static int take_word(struct cutter *c, struct err *e)
     return 0;
 }
 
-/* ---- operators
- * --------------------------------------------------------------------------- */
+/* ---- operators ------------------------------------------------------------------ */
 
 static const struct {
     const char *text;
@@ -264,8 +262,7 @@ static int cut(struct cutter *c, struct err *e)
     return rc;
 }
 
-/* ---- from tokens to simple commands
- * -------------------------------------------------------- */
+/* ---- from tokens to simple commands --------------------------------------------- */
 
 struct group {
     uint64_t fallbacks; /* a bit for each depth: is what comes now a fallback? */

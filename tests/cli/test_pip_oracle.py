@@ -40,8 +40,9 @@ def release(r):
 
 
 def suffix(r, words):
-    return r.choice(["", ".", "-", "_"]) + r.choice(words) + r.choice(["", ".", "-", "_"]) + r.choice(
-        ["", number(r), number(r)])
+    separators = ["", ".", "-", "_"]
+    return (r.choice(separators) + r.choice(words) + r.choice(separators)
+            + r.choice(["", number(r), number(r)]))
 
 
 def version_text(r):
@@ -144,7 +145,8 @@ ENVIRONMENT = {
     "implementation_version": "3.11.7", "extra": "",
 }
 VARIABLES = [*ENVIRONMENT, "os.name", "sys.platform", "python_implementation", "python_version"]
-VALUES = ["3.11", "3.9", "3.8", "3.*", "3.11.7", "2.7 3.11", "linux", "posix", "win32", "CPython", "x86_64", ""]
+VALUES = ["3.11", "3.9", "3.8", "3.*", "3.11.7", "2.7 3.11", "linux", "posix", "win32", "CPython",
+          "x86_64", ""]
 MARKER_OPERATORS = [*OPERATORS[:-1], "in", "not in"]  # === is for texts with us
 
 
@@ -293,9 +295,8 @@ def pip_line(r, words):
 def script_row(r, tmp_path):
     lines = [pip_line(r, [requirement_word(r) for _ in range(r.randrange(1, 4))])
              for _ in range(r.choice([1, 1, 2, 3]))]
-    script = "\n".join(
-        r.choice(["", "", "true || pip install fallback; ", "if [ -x $(command -v pip) ]; then true; fi;"])
-        + line for line in lines) + '\n"$0" "$@"'
+    before = ["", "", "true || pip install fallback; ", "if [ -x $(command -v pip) ]; then true; fi;"]
+    script = "\n".join(r.choice(before) + line for line in lines) + '\n"$0" "$@"'
     record = tmp_path / "record"
     record.write_text("")
     done = subprocess.run(["sh", "-c", script, "true"], capture_output=True,

@@ -29,8 +29,7 @@
 #define GO " && \"$0\" \"$@\"\n"
 #define TYPING "typing-extensions>=3.7.4,<5; python_version<\"3.9\""
 
-/* ---- an image
- * ------------------------------------------------------------------------------- */
+/* ---- an image ------------------------------------------------------------------- */
 
 static struct named_value linux_markers[] = {
     {STR("os_name"), {.kind = VALUE_STRING, .s = STR("posix")}},
@@ -83,8 +82,7 @@ static const char *marker(const char *text)
     return out ? "1" : "0";
 }
 
-/* ---- a command
- * --------------------------------------------------------------------------------- */
+/* ---- a command ------------------------------------------------------------------ */
 
 /* "3 kfp: kfp==2.14.3* pandas": words to skip, is kfp wanted, requirements, those of
  * kfp's line with a star; "not found"; "error: TEXT" */
@@ -142,8 +140,7 @@ static void check_refused(const char *script, const char *want_in_text)
     CHECK(strstr(buf_str(&out), want_in_text) != NULL);
 }
 
-/* ---- rows of a file
- * ------------------------------------------------------------------------------ */
+/* ---- rows of a file ------------------------------------------------------------- */
 
 static void unescape(char *s)
 {
@@ -216,8 +213,7 @@ static int check_file(const char *path)
     return t_end();
 }
 
-/* ---- scripts of the SDKs
- * ---------------------------------------------------------------------------- */
+/* ---- scripts of the SDKs -------------------------------------------------------- */
 
 static void every_compiled_form_is_recognised(void)
 {
@@ -308,9 +304,7 @@ static void kfp_package_path_is_answered_like_kfp(void)
                    "3: " REPO "#egg=kfp-azure-databricks&subdirectory=x");
 }
 
-/* ---- shells
- * -------------------------------------------------------------------------------------------
- */
+/* ---- shells --------------------------------------------------------------------- */
 
 static void words_are_cut_as_the_shell_cuts_them(void)
 {
@@ -322,6 +316,7 @@ static void words_are_cut_as_the_shell_cuts_them(void)
     check_preamble("pip install 2 a 2>>log" GO, "3: 2 a");
     check_preamble("pip install 'pandas>=2' '*' '$x' \\$y a~=1.0 b==1.*" GO,
                    "3: pandas>=2 * $x $y a~=1.0 b==1.*");
+    check_preamble("pip install -q #x\n\"$0\" \"$@\"", "3:");
     check_preamble("pip install ''" GO, "3: ");
 }
 
@@ -435,9 +430,7 @@ static void a_script_that_does_more_is_refused_by_name(void)
     check_refused("pip install x)" GO, ") without a (");
 }
 
-/* ---- answers
- * --------------------------------------------------------------------------------------------
- */
+/* ---- answers -------------------------------------------------------------------- */
 
 static void an_image_answers_each_requirement(void)
 {
