@@ -340,6 +340,7 @@ int cmd_image_export(struct cli *c)
 {
     const char *format = opt_text(c, "format"), *path = c->args[1];
     struct image_export_opts o = {.format = IMAGE_OCI_TAR, .name = opt_text(c, "name")};
+    char name[IMAGE_NAME_BYTES];
     struct db_image row;
     struct err e = {0};
 
@@ -349,15 +350,12 @@ int cmd_image_export(struct cli *c)
                                                     : IMAGE_OCI_TAR;
     if (cli_open(c, DB_READ, &e) < 0 || cli_find_image(c, c->args[0], &row, &e) < 0)
         return cli_fail(&e);
-    if (!o.name && row.n_names)
-        o.name = row.names[0].ptr;
+    if (o.name && image_name_normalise(str_of(o.name), name, &e) < 0)
+        return cli_fail(&e);
+    o.name = o.name ? name : row.n_names ? row.names[0].ptr : NULL;
     if (image_export(c->store, row.config_hex, row.manifest_hex[0] ? row.manifest_hex : NULL,
                      path, &o, &e) < 0)
         return cli_fail(&e);
-    if (o.remade)
-        log_note("the layer archives were not kept, so they were made anew: the exported image is "
-                 "sha256:%.*s",
-                 SHORT, o.config_digest);
     return 0;
 }
 

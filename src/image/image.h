@@ -174,20 +174,16 @@ enum image_format { IMAGE_OCI_DIR, IMAGE_OCI_TAR, IMAGE_DOCKER_TAR };
 struct image_export_opts {
     enum image_format format;
     const char *name; /* the reference written into it; NULL for none */
-    bool remade; /* out: layer archives were not kept, so they were made anew and the
-                    exported image has other digests */
-    char config_digest[DIGEST_HEX]; /* out: of the exported image */
 };
 
-/* image_export - write an image to a new file or directory (a file of that name is
- * replaced, an existing OCI layout directory gains the image)
+/* image_export - write an image to a new file or directory (a file of that name is replaced)
  *
  * path  "-" is standard output for the two tar formats
  *
- * With the layer archives in the store the digests are those that came in.
- * ERR_MISSING when the image or a layer is not in the home, ERR_SYS.
+ * The digests are those that came in. ERR_MISSING when the image or an archive of a layer is not
+ * in the home (--no-blobs), ERR_INPUT for a directory that exists, ERR_SYS.
  */
 int image_export(struct store *s, const char *config_hex, const char *manifest_hex,
-                 const char *path, struct image_export_opts *opts, struct err *e);
+                 const char *path, const struct image_export_opts *opts, struct err *e);
 
 #endif
