@@ -248,7 +248,8 @@ static void probe_mount_api(struct box_facts *f)
 {
     AUTO_FD int fs = sys_fsopen("tmpfs");
     struct sys_mount_attr a = {0};
-    bool setattr = sys_mount_setattr(-1, 0, &a) < 0 && errno != ENOSYS;
+    /* with nothing to set it succeeds before it looks at the descriptor */
+    bool setattr = sys_mount_setattr(-1, 0, &a) == 0 || errno != ENOSYS;
 
     if (fs < 0 && errno != EPERM)
         fact(f, "mounts", BOX_FACT_BAD, "use Linux 5.10 or later; in a container, one whose "
