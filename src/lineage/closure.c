@@ -164,6 +164,7 @@ static int node_get(struct walk *w, bool is_task, int64_t id, int64_t depth,
         seen_grow(&w->seen);
     slot = seen_at(&w->seen, key_of(is_task, id));
     if (slot->key) {
+        must(slot->node < l->n_nodes);
         n = &l->nodes[slot->node];
         *at = slot->node;
         *fresh = slot->node >= l->n_starts && !(n->from & from);
@@ -299,8 +300,8 @@ static int expand(struct walk *w, size_t at, enum db_direction dir, size_t **que
         return -1;
 
     for (size_t i = 0; i < n_steps; i++) {
-        size_t other, made, maker;
-        bool fresh;
+        size_t other = 0, made, maker;
+        bool fresh = false;
 
         if (node_get(w, !n.is_task, steps[i].id, n.is_task ? n.depth : n.depth + 1, dir,
                      &other, &fresh) < 0)
@@ -375,7 +376,7 @@ static int walk_all(struct walk *w, const int64_t *starts, size_t n_starts)
         return -1;
     for (size_t i = 0; i < n_starts; i++) {
         size_t at;
-        bool fresh;
+        bool fresh = false;
         l->n_starts = l->n_nodes;
         if (node_get(w, false, starts[i], 0, 0, &at, &fresh) < 0)
             return -1;

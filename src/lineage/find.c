@@ -286,7 +286,7 @@ static int task_in_run(struct db *d, int64_t run, struct str what, int64_t *task
 int db_task_find(struct db *d, struct str what, int64_t *run, int64_t *task,
                  struct err *e)
 {
-    int64_t r, t = 0;
+    int64_t r = 0, t = 0;
     size_t at = what.len;
 
     (void)find_char(what, '/', &at);
