@@ -436,7 +436,7 @@ static void watch(void *ctx, const struct run_event *ev)
 {
     struct watcher *w = ctx;
 
-    if (ev->kind == RUN_EVENT_STARTED)
+    if (ev->kind == RUN_EVENT_RECORDED)
         detach_say(w->d, -1, ev->run_id, ev->run_name);
     w->inner.event(w->inner.ctx, ev);
 }

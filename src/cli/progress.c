@@ -126,7 +126,7 @@ static bool said_before(struct progress *p, const char *text)
 /* one JSON line for each event, for other programs */
 static void write_event(struct progress *p, const struct run_event *ev)
 {
-    static const char *const names[] = {"run", "task", "retry", "notice", "tick", "detached"};
+    static const char *const names[] = {"run", "recorded", "task", "retry", "notice", "tick", "detached"};
     AUTO_BUF struct buf b = {0};
     struct jw w;
     char when[25];

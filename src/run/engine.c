@@ -431,6 +431,9 @@ static int turn(struct engine *en, struct err *e)
         en->in_txn = false;
         if (db_commit(en->env->db, e) < 0)
             return -1;
+        if (!en->recorded)
+            engine_event(en, RUN_EVENT_RECORDED, NULL, NULL);
+        en->recorded = true;
     }
     for (size_t i = 0; i < en->n_spawns; i++)
         if (task_spawn(en, en->spawns[i], e) < 0)

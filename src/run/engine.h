@@ -78,7 +78,7 @@ struct engine {
     size_t n_spawns, cap_spawns;
     uint32_t running, jobs_max, cpu_millis_used, cpu_millis_max;
     size_t n_backoff;
-    bool in_txn, blocked_by_memory;
+    bool in_txn, recorded, blocked_by_memory;
     int stopping;   /* 0, or the signal that cancels the run */
     bool timed_out, detached, finished;
     const struct run_tag *tags;

@@ -82,7 +82,8 @@ struct run_request {
 };
 
 enum run_event_kind {
-    RUN_EVENT_STARTED,  /* the run exists: run_id, run_name are set */
+    RUN_EVENT_STARTED,  /* all checks have passed: run_id, run_name are set */
+    RUN_EVENT_RECORDED, /* the run is in the database: others can see it */
     RUN_EVENT_TASK,     /* a task changed its state */
     RUN_EVENT_RETRY,    /* text: "attempt 2 of 3 in 30 s: exit code 1" */
     RUN_EVENT_NOTICE,   /* text */

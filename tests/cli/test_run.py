@@ -70,7 +70,7 @@ def test_files_and_directories_are_handed_on_read_only(dugout, write):
                  "{{$.outputs.artifacts['d'].path}}", "{{$.outputs.artifacts['f'].path}}"),
             "art_out": {"d": "system.Dataset", "f": "system.Dataset"}},
         "use": {
-            **sh('cat "$0/x" "$0/sub/y" "$1"; echo no >"$1" 2>/dev/null && exit 9; '
+            **sh('cat "$0/x" "$0/sub/y" "$1"; (echo no >"$1") 2>/dev/null && exit 9; '
                  'touch "$0/z" 2>/dev/null && exit 9; exit 0',
                  "{{$.inputs.artifacts['d'].path}}", "{{$.inputs.artifacts['f'].path}}"),
             "art_in": {"d": "make.d", "f": "make.f"}},
@@ -159,7 +159,7 @@ def test_a_box_has_no_network_but_loopback(dugout, write):
 
 def test_mounts_are_read_only_unless_told_otherwise_and_recorded(dugout, write, tmp_path):
     (tmp_path / "m").mkdir()
-    f = write({"t": sh("echo x >/m/x 2>/dev/null && echo wrote || echo refused")})
+    f = write({"t": sh("(echo x >/m/x) 2>/dev/null && echo wrote || echo refused")})
     dugout.ok("run", f, "-v", "%s:/m" % (tmp_path / "m"))
     assert dugout.ok("logs", "@latest/t").out == "refused\n"
     dugout.ok("run", f, "-v", "%s:/m:rw" % (tmp_path / "m"))
@@ -226,7 +226,7 @@ def test_a_gpu_is_refused_unless_none_is_wanted(dugout, write):
     ({"parameterIterator": {"items": {"raw": "[1]"}, "itemInput": "i"}}, "loop"),
 ])
 def test_what_is_not_run_yet_is_refused_by_name(dugout, write, extra, word):
-    r = dugout("run", write({"t": {**sh("true"), "extra": extra}}))
+    r = dugout("run", write({"t": {**sh("true"), "inp": {"i": "=1"}, "extra": extra}}))
     assert r.rc == 2 and word in r.err.lower(), r
 
 
