@@ -215,8 +215,10 @@ static int overlay_by_fd(const struct overlay *o, int *out, struct err *e)
         return err_sys(e, errno, "mount overlayfs");
     for (size_t i = 0; i < o->n; i++)
         if (sys_fsconfig(fs, FSC_FD, "lowerdir+", NULL, o->lowers[i]) < 0)
-            return i == 0 && errno == EINVAL ? 1
-                                             : fs_context_err(fs, "add a layer to the box", e);
+            /* unknown option; no descriptors at all in the old style of options */
+            return i == 0 && (errno == EINVAL || errno == EOPNOTSUPP)
+                       ? 1
+                       : fs_context_err(fs, "add a layer to the box", e);
     if (sys_fsconfig(fs, FSC_FD, "upperdir", NULL, o->upper) < 0 ||
         sys_fsconfig(fs, FSC_FD, "workdir", NULL, o->work) < 0 ||
         (o->userxattr ? set_options(fs, overlay_user, N_ELEMS(overlay_user))

@@ -120,12 +120,12 @@ int prepare_packages(struct engine *en, const struct executor *x, struct image_u
 
     *skip = 0;
     *shim = false;
+    if (en->o.packages == PACKAGES_NETWORK)
+        return 0; /* run the command as compiled */
     if (pip_preamble_in(&en->a, x->command, x->n_command, &pre, e) < 0)
         return -1;
     if (!pre.found && !runs_kfp(x))
         return 0;
-    if (en->o.packages == PACKAGES_NETWORK)
-        return 0; /* run the command as compiled */
     if (ask_image(en, img, e) < 0)
         return -1;
     if (!img->facts.has_python && runs_kfp(x))

@@ -225,6 +225,11 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
     s->r.cpu_usec = b->cpu_usec;
     s->r.enforced = arena_str(&s->a, str_of(b->enforced));
     s->r.end = END_EXITED;
+    if (strstr(b->enforced, "\"overlay\":false")) {
+        s->r.notices = arena_alloc(&s->a, sizeof(*s->r.notices));
+        s->r.notices[s->r.n_notices++] =
+            STR("this host gives no overlayfs: boxes run flat, each from a copy of its image");
+    }
     if (s->killing) {
         set_error(s, s->end,
                   s->end == END_TIMEOUT ? "stopped: the run's time-out was reached"

@@ -777,7 +777,10 @@ int task_ended(struct engine *en, struct job *j, struct err *e)
         return err_set(e, ERR_BUSY, "another dugout committed task %.*s of this run",
                        STR_ARG(t->path));
     for (size_t i = 0; i < r.n_notices; i++)
-        engine_notice(en, t, "task %.*s: %.*s", STR_ARG(t->path), STR_ARG(r.notices[i]));
+        if (str_starts(r.notices[i], "this host")) /* said once, whatever the task */
+            engine_notice(en, t, "%.*s", STR_ARG(r.notices[i]));
+        else
+            engine_notice(en, t, "task %.*s: %.*s", STR_ARG(t->path), STR_ARG(r.notices[i]));
     if (r.end == END_HOST)
         j->host_failures++;
     switch (verdict) {
