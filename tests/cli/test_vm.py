@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """dugout alone on a bare kernel with cgroup v2: tests/vm/run-vm.sh boots it in qemu."""
 import json
+import os
 import pathlib
 import re
 import subprocess
 import typing
 
 import pytest
+
+# A guest in software emulation takes a minute, and on a busy machine it hung twice of six times
+# inside a box; the cause is not known, so it must not decide over a change yet.
+pytestmark = pytest.mark.skipif(
+    os.environ.get("DUGOUT_TEST_VM") != "1",
+    reason="DUGOUT_TEST_VM=1 boots a kernel in qemu; a guest on a busy machine hangs now and then",
+)
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 VM = TOP / "build" / "vm"
