@@ -2,7 +2,10 @@
 /* engine.h - what the files of one engine share; nobody outside run/ includes it
  *
  *   engine.c   the loop: turns, signals, time-out, the end of a run
- *   task.c     one task: resolve, look in the cache, start, finish, retry
+ *   task.c     one task: resolve, start, finish, retry
+ *   group.c    tasks that hold tasks
+ *   reuse.c    inputs and outputs as rows, the cache
+ *   launch.c   an attempt: directory, attempt.json, rows, supervisor
  *   prepare.c  what is checked before the start: images, packages, GPUs
  *   start.c    a new run; resume.c an old one
  *
@@ -112,7 +115,28 @@ int task_ended(struct engine *en, struct job *j, struct err *e);
 int task_close(struct engine *en, struct task *t, enum task_state state, struct str reason,
                struct str error, struct err *e);
 int task_spawn(struct engine *en, struct job *j, struct err *e); /* after the commit */
+/* task_fail - a task that cannot even be tried */
+int task_fail(struct engine *en, struct task *t, const struct err *why, struct err *e);
+/* task_settle - the final state in memory: wakes what depends on the task, tells the view */
+void task_settle(struct engine *en, struct task *t, enum task_state state, struct str reason,
+                 struct str error);
+
+/* group.c */
+int group_start(struct engine *en, struct task *t, struct err *e);
+/* group_ended - ends the task that owns the scope when the last task in it has ended */
+int group_ended(struct engine *en, struct scope *s, struct err *e);
+int group_close_inner(struct engine *en, struct task *t, struct str reason, struct err *e);
+
+/* reuse.c */
 int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e);
+int task_put_inputs(struct engine *en, struct task *t, struct err *e);
+bool task_cacheable(const struct engine *en, const struct task *t);
+/* task_try_cache - 1: the task was closed from the cache */
+int task_try_cache(struct engine *en, struct job *j, struct err *e);
+
+/* launch.c: what the job holds while it runs */
+uint64_t job_memory_bytes(const struct engine *en, const struct job *j);
+uint32_t job_cpu_millis(const struct job *j);
 
 /* prepare.c */
 int prepare_images(struct engine *en, struct err *e);
@@ -130,5 +154,7 @@ void who_user(char out[64]);
 void who_host(char out[256]);
 void who_git_commit(const char *file, char out[64]); /* "" when its folder is in no checkout */
 void uuid_new(char out[37]);
+
+#define NO_TEXT ((struct str){"", 0})
 
 #endif

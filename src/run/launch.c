@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* launch.c - an attempt of a container task: its directory, attempt.json, rows, supervisor
+ *
+ * task_launch() is called when a slot may be free; what it records is spawned by task_spawn()
+ * once the transaction is committed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/limits.h"
+#include "lineage/record.h"
+#include "run/admit.h"
+#include "run/engine.h"
+#include "run/spawner.h"
+#include "store/tree.h"
+
+static void add_env(struct engine *en, struct attempt *at, const char *kv)
+{
+    size_t key = strcspn(kv, "=") + 1;
+
+    for (size_t i = 0; i < at->n_env; i++)
+        if (strncmp(at->env[i], kv, key) == 0) {
+            at->env[i] = arena_strdup(&en->a, kv);
+            return;
+        }
+    at->env[at->n_env++] = arena_strdup(&en->a, kv);
+}
+
+static const char *env_of(const struct attempt *at, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < at->n_env; i++)
+        if (strncmp(at->env[i], name, n) == 0 && at->env[i][n] == '=')
+            return at->env[i] + n + 1;
+    return NULL;
+}
+
+static void fill_env(struct engine *en, struct job *j, struct attempt *at)
+{
+    const struct image *img = &j->image->image;
+    struct arena *a = &en->a;
+
+    at->env = arena_alloc(a, (img->n_env + j->plan.n_env + en->o.n_env + 12) * sizeof(*at->env));
+    for (size_t i = 0; i < img->n_env; i++)
+        add_env(en, at, img->env[i]);
+    for (size_t i = 0; i < j->plan.n_env; i++)
+        add_env(en, at, j->plan.env[i]);
+    for (size_t i = 0; i < en->o.n_env; i++)
+        add_env(en, at, en->o.env[i]);
+    if (!env_of(at, "PATH"))
+        add_env(en, at, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    add_env(en, at, arena_printf(a, "KFP_POD_NAME=%s-%.*s", en->name, STR_ARG(j->t->def->key)));
+    add_env(en, at, arena_printf(a, "KFP_POD_UID=%s", j->t->uuid));
+    add_env(en, at, arena_printf(a, "KFP_RETRY_INDEX=%u", j->attempts - 1));
+    add_env(en, at, "DUGOUT_CHECKPOINT_DIR=/run/dugout/checkpoint");
+    if (j->shim) {
+        const char *had = env_of(at, "PYTHONPATH");
+        add_env(en, at, had && *had ? arena_printf(a, "PYTHONPATH=" SHIM_MOUNT ":%s", had)
+                                    : "PYTHONPATH=" SHIM_MOUNT);
+    }
+}
+
+static void add_mount(struct engine *en, struct attempt *at, const char *src, const char *dst,
+                      bool rw)
+{
+    for (size_t i = 0; i < at->n_mounts; i++)
+        if (strcmp(at->mounts[i].dst, dst) == 0)
+            return; /* the same artifact on two inputs */
+    at->mounts = arena_grow(&en->a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
+    at->mounts[at->n_mounts - 1] = (struct attempt_mount){src, dst, rw};
+}
+
+static int mount_inputs(struct engine *en, const struct task *t, struct attempt *at,
+                        struct err *e)
+{
+    for (size_t i = 0; i < t->in.n_artifacts; i++)
+        for (size_t k = 0; k < t->in.artifacts[i].n_items; k++) {
+            const struct artifact *f = &t->in.artifacts[i].items[k];
+            struct str dst = exec_uri_to_path(&en->a, f->uri);
+            char src[LIMIT_PATH_BYTES];
+            struct attempt_input *in;
+
+            at->inputs = arena_grow(&en->a, at->inputs, &at->n_inputs, sizeof(*at->inputs));
+            in = &at->inputs[at->n_inputs - 1];
+            *in = (struct attempt_input){f->uri, f->kind, f->digest, f->size_bytes, f->n_files};
+            if (str_eqz(f->kind, "none") || !dst.len || dst.ptr[0] != '/')
+                continue; /* metadata only, or a URI that has no path */
+            if (str_eqz(f->kind, "dir")
+                    ? tree_checkout_path(en->env->store, f->digest.ptr, src, sizeof src, e) < 0
+                    : blob_path(en->env->store, f->digest.ptr, src, sizeof src, e) < 0)
+                return err_at(e, "input %.*s", STR_ARG(t->in.artifacts[i].name));
+            add_mount(en, at, arena_strdup(&en->a, src), arena_strndup(&en->a, dst.ptr, dst.len),
+                      false);
+        }
+    return 0;
+}
+
+static void fill_argv(struct engine *en, struct job *j, struct attempt *at)
+{
+    const struct image *img = &j->image->image;
+    size_t n = 0;
+
+    if (j->plan.n_argv > j->skip_words) {
+        at->argv = j->plan.argv + j->skip_words;
+        at->n_argv = j->plan.n_argv - j->skip_words;
+        return;
+    }
+    at->argv = arena_alloc(&en->a, (img->n_entrypoint + img->n_cmd + 1) * sizeof(*at->argv));
+    for (size_t i = 0; i < img->n_entrypoint; i++)
+        at->argv[n++] = arena_strdup(&en->a, img->entrypoint[i]);
+    for (size_t i = 0; i < img->n_cmd; i++)
+        at->argv[n++] = arena_strdup(&en->a, img->cmd[i]);
+    at->n_argv = n;
+}
+
+static int signal_number(const char *name)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } known[] = {{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"KILL", SIGKILL},
+                 {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"WINCH", SIGWINCH}};
+    int n = (int)strtol(name, NULL, 10);
+
+    if (strncmp(name, "SIG", 3) == 0)
+        name += 3;
+    for (size_t i = 0; i < N_ELEMS(known); i++)
+        if (strcmp(name, known[i].name) == 0)
+            return known[i].number;
+    if (strncmp(name, "RTMIN+", 6) == 0)
+        return SIGRTMIN + (int)strtol(name + 6, NULL, 10);
+    return n > 0 && n < 65 ? n : SIGTERM;
+}
+
+static void fill_outputs(struct engine *en, struct job *j, struct attempt *at)
+{
+    const struct io_defs *defs = &j->t->def->component->out;
+
+    at->params = arena_alloc(&en->a, (defs->n_params + 1) * sizeof(*at->params));
+    for (size_t i = 0; i < defs->n_params; i++)
+        at->params[at->n_params++] =
+            (struct attempt_output){.name = defs->params[i].name,
+                                    .param_type = defs->params[i].type,
+                                    .path = j->plan.params[i].path};
+    at->artifacts = arena_alloc(&en->a, (defs->n_artifacts + 1) * sizeof(*at->artifacts));
+    for (size_t i = 0; i < defs->n_artifacts; i++)
+        at->artifacts[at->n_artifacts++] =
+            (struct attempt_output){.name = defs->artifacts[i].name,
+                                    .type = defs->artifacts[i].schema_title,
+                                    .type_version = defs->artifacts[i].schema_version,
+                                    .uri = j->plan.artifacts[i].uri,
+                                    .path = j->plan.artifacts[i].path,
+                                    .metadata = defs->artifacts[i].metadata};
+}
+
+static int fill_attempt(struct engine *en, struct job *j, struct err *e)
+{
+    const struct retry_policy *retry = &j->t->def->retry;
+    const struct image *img = &j->image->image;
+    struct attempt *at = &j->at;
+    const char *checkpoint;
+
+    *at = (struct attempt){
+        .run_id = str_of(en->id),
+        .task_path = j->t->path,
+        .task_key = j->t->def->key,
+        .task_id = j->row,
+        .number = j->attempts,
+        .image_hex = str_of(j->image->hex),
+        .lowers = img->layers,
+        .n_lowers = img->n_layers,
+        .cwd = str_of(img->workdir[0] ? img->workdir : "/"),
+        .user = str_of(img->user),
+        .hostname = str_of(arena_strndup(&en->a, j->t->def->key.ptr,
+                                         j->t->def->key.len < 63 ? j->t->def->key.len : 63)),
+        .stop_signal = img->stop_signal[0] ? signal_number(img->stop_signal) : SIGTERM,
+        .network_host = en->o.network_host,
+        .memory_bytes =
+            j->res.memory_limit_bytes ? j->res.memory_limit_bytes : en->o.memory_bytes,
+        .cpu_millis = j->res.cpu_limit_millis,
+        .pids_max = en->o.pids_max,
+        .deadline_unix_ms = en->deadline_unix_ms,
+        .log_max_bytes = en->o.log_max_bytes,
+        .home = str_of(en->env->home),
+        .task_root_path = j->plan.task_root_path,
+        .output_file = j->plan.output_file,
+        .cache_key = str_of(j->key),
+        .max_retries = retry->set ? retry->max_retries : en->o.retries,
+        .host_failures = j->host_failures,
+        .host_retries = en->o.host_retries,
+    };
+    fill_argv(en, j, at);
+    if (!at->n_argv)
+        return err_set(e, ERR_INPUT,
+                       "neither the component nor image %.*s says what to run",
+                       STR_ARG(j->plan.image));
+    fill_env(en, j, at);
+    fill_outputs(en, j, at);
+    checkpoint = arena_printf(&en->a, "%s/runs/%s/%lld.checkpoint", en->env->home, en->id,
+                              (long long)j->row);
+    if (fd_mkdirs(AT_FDCWD, checkpoint, 0777, e) < 0)
+        return -1;
+    (void)chmod(checkpoint, 0777); /* the umask took the write bits; images run as any uid */
+    add_mount(en, at, checkpoint, "/run/dugout/checkpoint", true);
+    if (j->shim)
+        add_mount(en, at, j->image->facts.shim_dir.ptr, SHIM_MOUNT, false);
+    for (size_t i = 0; i < en->o.n_mounts; i++)
+        add_mount(en, at, en->o.mounts[i].src, en->o.mounts[i].dst, en->o.mounts[i].rw);
+    return mount_inputs(en, j->t, at, e);
+}
+
+static int make_attempt_dir(struct engine *en, struct job *j, struct err *e)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%lld.%u", (long long)j->row, j->attempts);
+    j->rel = arena_printf(&en->a, "%s/%s", en->id, name);
+    if (mkdirat(en->run_fd, name, 0750) < 0 && errno != EEXIST)
+        return err_sys(e, errno, "make runs/%s", j->rel);
+    if (j->dir_fd >= 0)
+        (void)close(j->dir_fd);
+    j->dir_fd = openat(en->run_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (j->dir_fd < 0)
+        return err_sys(e, errno, "open runs/%s", j->rel);
+    return 0;
+}
+
+uint64_t job_memory_bytes(const struct engine *en, const struct job *j)
+{
+    if (j->res.memory_request_bytes)
+        return j->res.memory_request_bytes;
+    return j->res.memory_limit_bytes ? j->res.memory_limit_bytes : en->o.memory_bytes;
+}
+
+uint32_t job_cpu_millis(const struct job *j)
+{
+    return j->res.cpu_request_millis ? j->res.cpu_request_millis : j->res.cpu_limit_millis;
+}
+
+static int record_start(struct engine *en, struct job *j, struct err *e)
+{
+    struct db *d = en->env->db;
+    char host[256];
+    int64_t now = clock_unix_ms();
+    struct db_task_start s = {.started_unix_ms = now,
+                              .cache_key_hex = str_of(j->key),
+                              .image_hex = str_of(j->image->hex),
+                              .uuid = str_of(j->t->uuid)};
+    struct db_attempt_new n = {.task = j->row,
+                               .number = j->attempts,
+                               .started_unix_ms = now,
+                               .dir = str_of(arena_printf(&en->a, "runs/%s", j->rel)),
+                               .image_hex = str_of(j->image->hex)};
+    bool won;
+
+    who_host(host);
+    n.host = str_of(host);
+    if (db_task_start(d, j->row, &s, &won, e) < 0 || db_attempt_start(d, &n, e) < 0)
+        return -1;
+    return task_put_inputs(en, j->t, e);
+}
+
+int task_launch(struct engine *en, struct task *t, struct err *e)
+{
+    struct job *j = t->user;
+    uint32_t cpu = job_cpu_millis(j);
+    struct err why = {0};
+    int rc;
+
+    if (cpu && en->running && en->cpu_millis_used + cpu > en->cpu_millis_max)
+        return 0;
+    j->attempts++;
+    if (make_attempt_dir(en, j, &why) < 0)
+        return task_fail(en, t, &why, e) < 0 ? -1 : 1;
+    rc = admit_take(en->home_fd, j->rel, job_memory_bytes(en, j), &why);
+    if (rc == 0) { /* other attempts hold it now */
+        j->attempts--;
+        en->blocked_by_memory = true;
+        return 0;
+    }
+    if (rc < 0 || fill_attempt(en, j, &why) < 0 || attempt_write(j->dir_fd, &j->at, &why) < 0) {
+        admit_give(en->home_fd, j->rel);
+        return task_fail(en, t, &why, e) < 0 ? -1 : 1;
+    }
+    if (record_start(en, j, e) < 0)
+        return -1;
+    t->state = TASK_RUNNING;
+    j->started_mono_ns = clock_mono_ns();
+    j->spawn = true;
+    en->running++;
+    en->cpu_millis_used += cpu;
+    if (en->n_spawns == en->cap_spawns) {
+        en->cap_spawns = en->cap_spawns ? en->cap_spawns * 2 : 64;
+        en->spawns = xrealloc(en->spawns, en->cap_spawns * sizeof(*en->spawns));
+    }
+    en->spawns[en->n_spawns++] = j;
+    engine_event(en, RUN_EVENT_TASK, t, NULL);
+    return 1;
+}
+
+int task_spawn(struct engine *en, struct job *j, struct err *e)
+{
+    AUTO_FREE char *dir = xasprintf("%s/runs/%s", en->env->home, j->rel);
+    pid_t pid;
+
+    j->spawn = false;
+    if (spawner_run(en->env->spawner, dir, &j->pidfd, &pid, e) < 0)
+        return -1;
+    return job_watch(j, e);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reuse.c - what the record knows of a task: its inputs and outputs as rows, and the cache
+ *
+ * Outputs read back from rows are those of a resumed run's finished tasks and of cache hits; both
+ * become the same io_values that a fresh attempt would have left.
+ */
+#include "base/clock.h"
+#include "base/limits.h"
+#include "lineage/cache.h"
+#include "lineage/record.h"
+#include "run/engine.h"
+#include "store/tree.h"
+
+/* ---- outputs that are known from rows ------------------------------------------------------ */
+
+static int io_from_rows(struct engine *en, struct task *t, const struct db_io_rows *rows,
+                        struct err *e)
+{
+    const struct io_defs *defs = &t->def->component->out;
+    struct io_values *out = &t->out;
+
+    *out = (struct io_values){0};
+    out->params = arena_alloc(&en->a, (rows->n_params + 1) * sizeof(*out->params));
+    for (size_t i = 0; i < rows->n_params; i++) {
+        struct named_value *v = &out->params[out->n_params++];
+        v->name = arena_str(&en->a, rows->params[i].name);
+        if (value_parse_in(&en->a, rows->params[i].value_json, &v->value, e) < 0)
+            return -1;
+    }
+    out->artifacts = arena_alloc(&en->a, (rows->n_artifacts + 1) * sizeof(*out->artifacts));
+    for (size_t i = 0; i < rows->n_artifacts; i++) {
+        const struct db_io_artifact *r = &rows->artifacts[i];
+        struct named_artifacts *l = io_values_artifact(out, r->name);
+        const struct artifact_def *def = io_artifact(defs, r->name);
+        struct value *meta = NULL;
+        struct artifact *f;
+
+        if (!l) {
+            l = &out->artifacts[out->n_artifacts++];
+            *l = (struct named_artifacts){.name = arena_str(&en->a, r->name)};
+            if (def) {
+                l->type = def->schema_title;
+                l->type_version = def->schema_version;
+            }
+        }
+        if (r->artifact.metadata_json.len) {
+            meta = arena_alloc(&en->a, sizeof *meta);
+            if (value_parse_in(&en->a, r->artifact.metadata_json, meta, e) < 0)
+                return -1;
+        }
+        l->items = arena_grow(&en->a, l->items, &l->n_items, sizeof(*l->items));
+        f = &l->items[l->n_items - 1];
+        *f = (struct artifact){.id = r->artifact.id,
+                               .name = arena_str(&en->a, r->artifact.name),
+                               .uri = arena_str(&en->a, r->artifact.uri),
+                               .type = arena_str(&en->a, r->artifact.type),
+                               .type_version = STR("0.0.1"),
+                               .kind = arena_str(&en->a, r->artifact.kind),
+                               .digest = arena_str(&en->a, str_of(r->artifact.digest_hex)),
+                               .size_bytes = (uint64_t)r->artifact.size_bytes,
+                               .n_files = (uint64_t)r->artifact.n_files,
+                               .metadata = meta};
+    }
+    return 0;
+}
+
+int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e)
+{
+    AUTO_ARENA struct arena tmp = {0};
+    struct db_io_rows rows;
+
+    if (db_task_io_in(&tmp, en->env->db, job_of(en, t)->row, DB_OUT, &rows, e) < 0)
+        return -1;
+    return io_from_rows(en, t, &rows, e);
+}
+
+int task_put_inputs(struct engine *en, struct task *t, struct err *e)
+{
+    AUTO_BUF struct buf text = {0};
+    struct db *d = en->env->db;
+    int64_t row = job_of(en, t)->row;
+
+    buf_init(&text, 0);
+    for (size_t i = 0; i < t->in.n_params; i++) {
+        buf_reset(&text);
+        value_to_json(&text, &t->in.params[i].value);
+        if (db_param_put(d, row, DB_IN, t->in.params[i].name,
+                         (struct str){buf_str(&text), text.len}, e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < t->in.n_artifacts; i++)
+        for (size_t k = 0; k < t->in.artifacts[i].n_items; k++)
+            if (t->in.artifacts[i].items[k].id &&
+                db_event_put(d, row, DB_IN, t->in.artifacts[i].name, (int64_t)k,
+                             t->in.artifacts[i].items[k].id, e) < 0)
+                return -1;
+    return 0;
+}
+
+/* ---- the cache ------------------------------------------------------------------------------ */
+
+/* What a task sees outside its key makes it uncacheable (design, "caching"). */
+bool task_cacheable(const struct engine *en, const struct task *t)
+{
+    return t->def->cache_enabled && !en->o.n_mounts && !en->o.network_host &&
+           en->o.packages != PACKAGES_NETWORK;
+}
+
+static bool refreshed(const struct engine *en, const struct task *t)
+{
+    for (size_t i = 0; i < en->o.n_refresh; i++)
+        if (strcmp(en->o.refresh[i], "*") == 0 || str_eqz(t->def->key, en->o.refresh[i]) ||
+            str_eqz(t->path, en->o.refresh[i]))
+            return true;
+    return false;
+}
+
+static bool bytes_are_there(struct engine *en, const struct db_io_rows *rows)
+{
+    char path[LIMIT_PATH_BYTES];
+    struct err e;
+
+    for (size_t i = 0; i < rows->n_artifacts; i++) {
+        const struct db_artifact *f = &rows->artifacts[i].artifact;
+        if (str_eqz(f->kind, "file") && !blob_has(en->env->store, f->digest_hex))
+            return false;
+        if (str_eqz(f->kind, "dir") &&
+            tree_checkout_path(en->env->store, f->digest_hex, path, sizeof path, &e) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* 1: the task was closed from the cache */
+int task_try_cache(struct engine *en, struct job *j, struct err *e)
+{
+    AUTO_ARENA struct arena tmp = {0};
+    struct db *d = en->env->db;
+    struct task *t = j->t;
+    struct db_hit hit;
+    int64_t now = clock_unix_ms();
+    bool found, won;
+
+    if (!j->key[0] || en->o.no_cache || refreshed(en, t) || j->attempts)
+        return 0;
+    if (db_cache_find_in(&tmp, d, str_of(j->key), en->p.name,
+                         en->o.cache_max_age_ms ? now - en->o.cache_max_age_ms : 0, &hit, &found,
+                         e) < 0)
+        return -1;
+    if (!found)
+        return 0;
+    if (!bytes_are_there(en, &hit.out))
+        return db_cache_forget(d, str_of(j->key), en->p.name, e);
+    if (io_from_rows(en, t, &hit.out, e) < 0 || task_put_inputs(en, t, e) < 0 ||
+        db_cache_reuse(d, j->row, &hit, now, now, &won, e) < 0)
+        return -1;
+    t->cached = true;
+    task_settle(en, t, TASK_SUCCEEDED, NO_TEXT, NO_TEXT);
+    return group_ended(en, t->scope, e) < 0 ? -1 : 1;
+}
