@@ -33,6 +33,7 @@ void cli_out_json(const struct buf *b)
 int cli_open(struct cli *c, enum db_mode mode, struct err *e)
 {
     struct run_env env;
+    int from;
 
     if (cli_config(c, e) < 0)
         return -1;
@@ -45,6 +46,8 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
     } else if (store_open(c->home, &c->store, e) < 0) {
         return -1;
     }
+    if (c->may_migrate && cli_migrate(c, &from, e) < 0)
+        return -1;
     if (db_open(c->home, mode, &c->db, e) < 0)
         return -1;
     if (!db_is_writable(c->db))

@@ -74,6 +74,7 @@ struct cli {
     struct store *store;
     struct db *db;
     int spawner; /* -1 unless cmd->spawner */
+    bool may_migrate; /* cli_open brings an older database up to date */
 };
 
 /* ---- options ---- */
@@ -94,6 +95,9 @@ int cli_config(struct cli *c, struct err *e);
 /* cli_open - home, store and database; with write access, reconcile what dead engines left */
 int cli_open(struct cli *c, enum db_mode mode, struct err *e);
 void cli_close(struct cli *c);
+/* cli_migrate - bring the database of c->home up to date, after a copy of it was made; *from is the
+ * version it had (0: there is none yet). ERR_BUSY while anything runs there. */
+int cli_migrate(struct cli *c, int *from, struct err *e);
 /* cli_fail - print "dugout: text" to stderr and give the exit status of the error */
 int cli_fail(const struct err *e);
 /* cli_note - a line on stderr, unless --quiet */
@@ -171,6 +175,7 @@ int cmd_tags(struct cli *c);
 int cmd_lineage(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_du(struct cli *c);
+int cmd_migrate(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_version(struct cli *c);
 

@@ -519,6 +519,7 @@ int cmd_run(struct cli *c)
     rc = detach_begin(c, &d, &status, &e);
     if (rc > 0)
         return status;
+    c->may_migrate = true;
     if (rc < 0 || cli_open(c, DB_ENGINE, &e) < 0 || make_request(c, &rq, &opts, &e) < 0)
         goto failed;
     p = progress_new();

@@ -215,6 +215,10 @@ const struct command commands[] = {
      "Content goes, its record stays.",
      gc_opts, cmd_gc, 0, 0, false, false, NULL},
     {"du", "", "show what takes space", NULL, NULL, cmd_du, 0, 0, false, false, NULL},
+    {"migrate", "", "bring the database of an older dugout up to date",
+     "Keeps a copy of the old file as dugout.db.vN beside it. Nothing of the home may run "
+     "meanwhile. `run` does the same by itself; other commands refuse an older database.",
+     NULL, cmd_migrate, 0, 0, false, false, NULL},
     {"doctor", "", "say what this host allows, and what to do about the rest", NULL, NULL,
      cmd_doctor, 0, 0, false, false, NULL},
     {"version", "", "print versions", NULL, NULL, cmd_version, 0, 0, false, false, NULL},

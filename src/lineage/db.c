@@ -16,9 +16,7 @@
  * is used. ANALYZE is never run: with its statistics SQLite plans some recursive
  * queries a thousand times slower.
  *
- * A database from a newer dugout is refused rather than guessed at. An older one is
- * migrated by the first command that may write, part by part, each in a transaction of
- * its own.
+ * Which schema the file has, and what happens when it is not ours: migrate.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -62,132 +59,6 @@ bool db_state_from_name(struct str name, enum db_state *out)
         return true;
     }
     return false;
-}
-
-/* ---- schema -------------------------------------------------------------------------
- */
-
-#define PART "-- migration "
-
-/* the next part of a schema text at or after p: its number, or 0 when there is none */
-static int part_next(const char **p)
-{
-    for (const char *at = *p; (at = strstr(at, PART)); at += sizeof(PART) - 1) {
-        if (at > *p && at[-1] != '\n')
-            continue;
-        *p = at;
-        return (int)strtol(at + sizeof(PART) - 1, NULL, 10);
-    }
-    return 0;
-}
-
-int schema_latest(const char *text)
-{
-    int latest = 0, n;
-
-    while ((n = part_next(&text))) {
-        must(n == latest + 1);
-        latest = n;
-        text++;
-    }
-    return latest;
-}
-
-int db_schema_version(void)
-{
-    return schema_latest(asset_schema_start);
-}
-
-static int pragma_i64(struct db *d, const char *sql, int64_t *out, struct err *e)
-{
-    AUTO_Q struct q q = {0};
-
-    if (q_open_text(&q, d, sql, e) < 0)
-        return -1;
-    return q_one(&q, out, e);
-}
-
-static int part_apply(struct db *d, const char *from, const char *end, int version,
-                      struct err *e)
-{
-    AUTO_TXN struct db *txn = d;
-    AUTO_BUF struct buf sql = {0};
-    int64_t now = 0;
-
-    if (db_begin(d, DB_DURABLE, e) < 0)
-        return -1;
-    if (pragma_i64(d, "PRAGMA user_version", &now, e) < 0)
-        return -1;
-    if (now >= version)
-        return 0; /* somebody else was first */
-
-    buf_add(&sql, from, (size_t)(end - from));
-    buf_addf(&sql, "\nPRAGMA user_version = %d;", version);
-    if (version == 1) {
-        uint8_t r[16];
-        char hex[33];
-        if (getrandom(r, sizeof(r), 0) != sizeof(r))
-            return err_sys(e, errno, "read random bytes");
-        r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
-        r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
-        hex_of(r, 16, hex);
-        buf_addf(&sql, "INSERT INTO meta VALUES ('uuid', '%.8s-%.4s-%.4s-%.4s-%.12s');",
-                 hex, hex + 8, hex + 12, hex + 16, hex + 20);
-    }
-    if (db_exec(d, buf_str(&sql), e) < 0)
-        return err_at(e, "migrate %s to version %d", d->path, version);
-    return db_commit(d, e);
-}
-
-/* ours, and not from the future? Nothing is written before this is known. */
-static int schema_look(struct db *d, int latest, int64_t *have, struct err *e)
-{
-    int64_t app = 0, objects = 0;
-
-    if (pragma_i64(d, "PRAGMA user_version", have, e) < 0 ||
-        pragma_i64(d, "PRAGMA application_id", &app, e) < 0)
-        return -1;
-    if (app != DB_APPLICATION) {
-        if (pragma_i64(d, "SELECT count(*) FROM sqlite_schema", &objects, e) < 0)
-            return -1;
-        if (app || *have || objects)
-            return err_set(e, ERR_CORRUPT, "%s is the database of another program",
-                           d->path);
-    }
-    if (*have > latest)
-        return err_set(
-            e, ERR_INPUT,
-            "%s has schema version %d and this dugout knows up to %d: use the "
-            "newer dugout",
-            d->path, (int)*have, latest);
-    return 0;
-}
-
-int schema_migrate(struct db *d, const char *text, struct err *e)
-{
-    int64_t have = 0;
-    int latest = schema_latest(text), n;
-
-    if (schema_look(d, latest, &have, e) < 0)
-        return -1;
-    if (have == latest)
-        return 0;
-    if (!d->writable)
-        return err_set(
-            e, ERR_INPUT,
-            "%s has schema version %d and this dugout wants %d: run a command "
-            "that writes once, as its owner",
-            d->path, (int)have, latest);
-
-    while ((n = part_next(&text))) {
-        const char *end = text + 1;
-        if (!part_next(&end))
-            end = text + strlen(text);
-        if (n > have && part_apply(d, text, end, n, e) < 0)
-            return -1;
-        text = end;
-    }
-    return 0;
 }
 
 /* ---- the queue of writers
@@ -375,6 +246,33 @@ static int open_write(struct db *d, const char *home, enum db_mode mode, struct 
     return journal_set(d, is_network(home), e);
 }
 
+static struct db *db_new(const char *home)
+{
+    struct db *d = xalloc(sizeof(*d));
+
+    d->path = path_join(home, DB_FILE);
+    d->wlock_path = path_join(home, DB_WLOCK_FILE);
+    d->wlock_fd = -1;
+    d->sync = -1;
+    d->pid = (int)getpid();
+    return d;
+}
+
+/* a new file gets the whole schema; an old one waits for somebody who may migrate */
+static int schema_fit(struct db *d, enum db_mode mode, struct err *e)
+{
+    int latest = db_schema_version();
+    int64_t have;
+
+    if (schema_look(d, latest, &have, e) < 0)
+        return -1;
+    if (mode == DB_OLD)
+        return 0;
+    if (have && have < latest && mode != DB_MIGRATE)
+        return schema_too_old(d, (int)have, latest, e);
+    return schema_migrate(d, asset_schema_start, e);
+}
+
 int db_open(const char *home, enum db_mode mode, struct db **gives, struct err *e)
 {
     AUTO_DB struct db *d = NULL;
@@ -382,19 +280,27 @@ int db_open(const char *home, enum db_mode mode, struct db **gives, struct err *
     if (strlen(home) > HOME_BYTES_MAX)
         return err_set(e, ERR_LIMIT, "the path of the home is over %d bytes: %.60s...",
                        HOME_BYTES_MAX, home);
-    d = xalloc(sizeof(*d));
-    d->path = path_join(home, DB_FILE);
-    d->wlock_path = path_join(home, DB_WLOCK_FILE);
-    d->wlock_fd = -1;
-    d->sync = -1;
-    d->pid = (int)getpid();
-
-    if ((mode == DB_READ ? open_read(d, e) : open_write(d, home, mode, e)) < 0)
-        return -1;
-    if (schema_migrate(d, asset_schema_start, e) < 0)
+    d = db_new(home);
+    if ((mode == DB_READ || mode == DB_OLD ? open_read(d, e)
+                                           : open_write(d, home, mode, e)) < 0 ||
+        schema_fit(d, mode, e) < 0)
         return -1;
     *gives = d;
     d = NULL;
+    return 0;
+}
+
+int db_file_version(const char *home, int *version, struct err *e)
+{
+    AUTO_DB struct db *d = db_new(home);
+    int64_t have;
+
+    *version = 0;
+    if (access(d->path, F_OK) < 0)
+        return 0;
+    if (open_read(d, e) < 0 || schema_look(d, db_schema_version(), &have, e) < 0)
+        return -1;
+    *version = (int)have;
     return 0;
 }
 

@@ -31,22 +31,31 @@ enum db_mode {
     DB_WRITE,  /* commands that write: tag, image load; makes and migrates the file; big
                   cache */
     DB_ENGINE, /* as DB_WRITE with a small page cache: the engine of a run */
+    DB_MIGRATE, /* as DB_WRITE, and an older schema is brought up to date */
+    DB_OLD,     /* as DB_READ, of any schema that is not newer: to copy the file */
 };
 
-/* db_open - open (and with DB_WRITE, DB_ENGINE create or migrate) HOME/dugout.db
+/* db_open - open (and but for DB_READ create) HOME/dugout.db
  *
  * home   existing directory, borrowed
  * gives  the connection, for db_close
  *
  * DB_READ of a home without database: ERR_MISSING. A schema newer than this program
- * knows: ERR_INPUT. With DB_READ an older schema is ERR_INPUT too (a writing command
- * migrates it). Not a database, or one of another program: ERR_CORRUPT. */
+ * knows: ERR_INPUT. So is an older one, unless DB_MIGRATE. Not a database, or one of
+ * another program: ERR_CORRUPT. */
 int db_open(const char *home, enum db_mode mode, struct db **gives, struct err *e);
 void db_close(struct db *d); /* NULL is fine; an open transaction is rolled back */
 void auto_db(struct db **d);
 #define AUTO_DB __attribute__((cleanup(auto_db)))
 
 bool db_is_writable(const struct db *d);
+/* db_file_version - schema version of the file, 0 when there is none; errors as DB_READ */
+int db_file_version(const char *home, int *version, struct err *e);
+/* db_snapshot - write the database as it is at this instant to a new file, durable and
+ * complete in itself (no WAL beside it); writers go on meanwhile
+ *
+ * path  of the file, replaced when it exists; mode 0600 */
+int db_snapshot(struct db *d, const char *path, struct err *e);
 
 enum db_sync {
     DB_PROGRESS, /* atomic; a power cut may lose it: RUNNING, counters */

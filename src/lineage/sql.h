@@ -108,6 +108,14 @@ int schema_latest(const char *text);
  * each */
 int schema_migrate(struct db *d, const char *text, struct err *e);
 
+/* schema_look - version of the file, before anything is written: ERR_CORRUPT when it is
+ * another program's, ERR_INPUT when it is over `latest` */
+int schema_look(struct db *d, int latest, int64_t *have, struct err *e);
+int schema_too_old(struct db *d, int have, int latest, struct err *e); /* ERR_INPUT */
+
+/* pragma_i64 - the one number that a statement gives; 0 when it gives no row */
+int pragma_i64(struct db *d, const char *sql, int64_t *out, struct err *e);
+
 /* db_intern_image, db_intern_type ... - id of the row with that key, made when it is
  * not there */
 int db_intern_image(struct db *d, struct str config_hex, int64_t *id, struct err *e);

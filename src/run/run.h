@@ -158,6 +158,10 @@ int run_plan(struct run_env *env, const struct run_request *rq, struct buf *out_
  * in *out ("" when none) */
 int run_orphans(struct run_env *env, struct str pipeline_name, struct buf *out, struct err *e);
 
+/* run_count_alive - runs of this home of which an engine or a supervisor lives now; `one` is the
+ * id of one of them. Asks no database. */
+size_t run_count_alive(const char *home, char one[37]);
+
 /* the log of an attempt: head and tail are joined with a line that says what is missing */
 int run_log_path(const char *home, const char *attempt_dir, char *out, size_t out_size);
 

@@ -155,7 +155,7 @@ static void a_newer_schema_is_refused_with_both_numbers(void)
     OK(db_exec(d, "PRAGMA user_version = 99", e));
     db_close(d);
     d = NULL;
-    FAILS(db_open(t_home, DB_WRITE, &d, e), ERR_INPUT, "schema version 99");
+    FAILS(db_open(t_home, DB_WRITE, &d, e), ERR_INPUT, "schema version 99, made by dugout");
     FAILS(db_open(t_home, DB_READ, &d, e), ERR_INPUT, "use the newer dugout");
     home_remove();
 }
