@@ -15,6 +15,7 @@
 #include "plan/cachekey.h"
 #include "run/admit.h"
 #include "run/engine.h"
+#include "spec/macro.h"
 #include "version.h"
 
 #define DEFAULT_ROOT "minio://mlpipeline/v2/artifacts"
@@ -81,6 +82,22 @@ static int check_tags(struct engine *en, const struct run_request *rq, struct er
     return 0;
 }
 
+/* [[RunUUID]], [[CurrentTime.2006-01-02]] ... in string parameters; what is recorded is what
+ * became of them, so that a resume sees the same */
+static void fill_macros(struct engine *en, struct value *params)
+{
+    struct macro_facts f = {.run_uuid = str_of(en->id), .current_unix_ms = en->created_unix_ms};
+
+    for (size_t i = 0; i < params->n_items; i++) {
+        struct value *v = &params->items[i];
+        AUTO_BUF struct buf b = {0};
+
+        buf_init(&b, 0);
+        if (v->kind == VALUE_STRING && macro_expand(v->s, &f, &b))
+            v->s = arena_str(&en->a, (struct str){buf_str(&b), b.len});
+    }
+}
+
 /* parse, parameters, graph, images: everything before the first write */
 static int prepare(struct engine *en, const struct run_request *rq, struct err *e)
 {
@@ -94,11 +111,13 @@ static int prepare(struct engine *en, const struct run_request *rq, struct err *
         en->o.log_max_bytes = LIMIT_LOG_BYTES;
     if (pipeline_parse_in(&en->a, str_of(rq->file), rq->text, &po, &en->p, e) < 0 ||
         pipeline_supported(&en->p, e) < 0 ||
-        pipeline_root_params_in(&en->a, &en->p, rq->params, rq->n_params, &params, e) < 0 ||
-        root_inputs(en, rq, &params, &in, e) < 0)
+        pipeline_root_params_in(&en->a, &en->p, rq->params, rq->n_params, &params, e) < 0)
         return -1;
     uuid_new(en->id);
     en->created_unix_ms = clock_unix_ms();
+    fill_macros(en, &params);
+    if (root_inputs(en, rq, &params, &in, e) < 0)
+        return -1;
     clock_rfc3339(en->created_unix_ms, when);
     graph_init(&en->g, &en->a, &en->p, &in);
     en->g.run_id = str_of(en->id);
