@@ -136,20 +136,6 @@ static int read_final_status(struct dag_reader *d, const struct node *n,
     return 0;
 }
 
-/* the deprecated constantValue: {intValue: 3} */
-static const struct node *old_constant(const struct node *n)
-{
-    static const char *const names[] = {"intValue", "doubleValue", "stringValue"};
-
-    for (size_t i = 0; i < N_ELEMS(names); i++) {
-        const struct node *v = node_member(n, names[i]);
-
-        if (v)
-            return v;
-    }
-    return NULL;
-}
-
 static int read_constant(struct dag_reader *d, const struct node *n, struct source *s,
                          struct err *e)
 {
@@ -164,15 +150,8 @@ static int read_constant(struct dag_reader *d, const struct node *n, struct sour
     if (f[PARAMETER])
         return read_err(d->r, f[PARAMETER], e,
                         "runtimeParameter is no longer supported");
-    if (!f[CONSTANT] && f[OLD]) {
-        f[CONSTANT] = old_constant(f[OLD]);
-        if (f[CONSTANT] && node_member(f[OLD], "intValue")) {
-            /* protobuf writes 64 bits as text: "3" */
-            number = *f[CONSTANT];
-            number.plain = true;
-            f[CONSTANT] = &number;
-        }
-    }
+    if (!f[CONSTANT] && f[OLD])
+        f[CONSTANT] = read_old_value(f[OLD], &number);
     if (!f[CONSTANT])
         return read_err(d->r, n, e, "want constant");
     s->kind = SOURCE_CONSTANT;

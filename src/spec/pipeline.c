@@ -18,7 +18,7 @@
 
 struct docs {
     const struct node *pipeline, *platform;
-    const struct node *runtime; /* runtimeConfig of a PipelineJob */
+    const struct node *runtime; /* runtimeConfig of a PipelineJob or run request */
 };
 
 static int take(struct reader *r, const struct node *n, const struct node **slot,
@@ -49,19 +49,28 @@ static int take_wrapped(struct reader *r, const struct node *n, struct docs *d,
         DESCRIPTION,
         PIPELINE,
         CODE,
+        EXPERIMENT,
+        ACCOUNT,
+        REFERENCE,
         N
     };
     static const char *const names[] = {
-        "pipelineSpec", "platformSpec", "runtimeConfig", "name",         "displayName",
-        "labels",       "description",  "pipelineName",  "codeSourceURL"};
+        "pipelineSpec",  "platformSpec", "runtimeConfig",  "name",
+        "displayName",   "labels",       "description",    "pipelineName",
+        "codeSourceURL", "experimentId", "serviceAccount", "pipelineVersionReference"};
     const struct node *f[N];
 
     if (read_fields(r, n, names, N, f, e) < 0)
         return -1;
-    if (!node_is_null(f[SPEC]) && node_member(f[SPEC], "pipelineSpec"))
-        return take_wrapped(r, f[SPEC], d, e);
-    if (take(r, f[SPEC], &d->pipeline, "pipeline spec", e) < 0 ||
-        take(r, f[PLATFORM], &d->platform, "platform spec", e) < 0)
+    if (!node_is_null(f[REFERENCE]))
+        return read_err(r, f[REFERENCE], e,
+                        "a run request that names a pipeline of a server: want the "
+                        "pipeline itself under pipeline_spec");
+    if (!node_is_null(f[SPEC]) && node_member(f[SPEC], "pipelineSpec")
+            ? take_wrapped(r, f[SPEC], d, e) < 0
+            : take(r, f[SPEC], &d->pipeline, "pipeline spec", e) < 0)
+        return -1;
+    if (take(r, f[PLATFORM], &d->platform, "platform spec", e) < 0)
         return -1;
     return take(r, f[RUNTIME], &d->runtime, "runtimeConfig", e);
 }
@@ -96,7 +105,7 @@ static int classify(struct reader *r, const struct node *n, struct docs *d,
                         n->kind == NODE_LIST ? "a list" : "plain text");
     if (node_member(n, "apiVersion"))
         return take_manifest(r, n, d, e);
-    if (node_member(n, "pipelineSpec"))
+    if (node_member(n, "pipelineSpec") || node_member(n, "pipelineVersionReference"))
         return take_wrapped(r, n, d, e);
     if (node_member(n, "pipelineInfo") || node_member(n, "root"))
         return take(r, n, &d->pipeline, "pipeline spec", e);
@@ -230,19 +239,10 @@ static int read_spec(struct reader *r, const struct docs *d, struct err *e)
     return read_components(r, f[COMPONENTS], f[ROOT], e);
 }
 
-/* {intValue: 3} of the deprecated runtimeConfig.parameters */
-static const struct node *old_value(const struct node *n)
-{
-    static const char *const names[] = {"intValue", "doubleValue", "stringValue"};
-    const struct node *v = NULL;
-
-    for (size_t i = 0; i < N_ELEMS(names) && !v; i++)
-        v = node_member(n, names[i]);
-    return v;
-}
-
-/* what a PipelineJob gives its parameters takes the place of their defaults */
-static int apply_values(struct reader *r, const struct node *values, bool old,
+/* What a PipelineJob or run request gives takes the place of the parameters' defaults.
+ * wrapped: runtimeConfig.parameters, which is {x: {intValue: 3}} in a PipelineJob and
+ * {x: 3} in the run request of KFP's API. */
+static int apply_values(struct reader *r, const struct node *values, bool wrapped,
                         struct err *e)
 {
     struct io_defs *in = &r->p->root->in;
@@ -252,15 +252,19 @@ static int apply_values(struct reader *r, const struct node *values, bool old,
     if (read_map(r, values, &m, &n, e) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
-        const struct node *v = old ? old_value(m[i].value) : m[i].value;
         const struct param_def *found = io_param(in, m[i].key);
         struct param_def *p = found ? &in->params[found - in->params] : NULL;
         struct value *value = arena_alloc(r->a, sizeof(*value));
+        const struct node *v = NULL;
+        struct node unwrapped;
         struct err why;
 
-        if (!p || !v)
+        if (!p)
             return read_err_at(r, values, m[i].key_pos, e,
                                "root has no input parameter \"%.80s\"", m[i].key.ptr);
+        if (wrapped && p->type != PARAM_STRUCT)
+            v = read_old_value(m[i].value, &unwrapped);
+        v = v ? v : m[i].value;
         if (node_value_in(r->a, r->file, v, value, e) < 0)
             return -1;
         if (value_check_strict(p->type, value, &why) < 0)

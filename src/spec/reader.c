@@ -312,6 +312,22 @@ int read_value(const struct reader *r, const struct node *n, const struct value 
     return 0;
 }
 
+const struct node *read_old_value(const struct node *n, struct node *copy)
+{
+    static const char *const names[] = {"intValue", "doubleValue", "stringValue"};
+
+    for (size_t i = 0; i < N_ELEMS(names) && n->kind == NODE_MAP && n->n == 1; i++) {
+        const struct node *v = node_member(n, names[i]);
+
+        if (!v)
+            continue;
+        *copy = *v;
+        copy->plain |= i == 0; /* protobuf writes 64 bits as text: "3" */
+        return copy;
+    }
+    return NULL;
+}
+
 int read_struct(const struct reader *r, const struct node *n, const struct value **out,
                 struct err *e)
 {

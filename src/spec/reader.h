@@ -76,6 +76,9 @@ int read_duration(const struct reader *r, const struct node *n, int64_t *out_ms,
 /* gives NULL for an absent node; null is a value */
 int read_value(const struct reader *r, const struct node *n, const struct value **out,
                struct err *e);
+/* read_old_value - what the deprecated {intValue: 3}, {doubleValue: ...}, {stringValue:
+ * ...} holds, NULL when n is nothing of the kind; *copy is room for a node */
+const struct node *read_old_value(const struct node *n, struct node *copy);
 /* a struct, or NULL when absent or null */
 int read_struct(const struct reader *r, const struct node *n, const struct value **out,
                 struct err *e);
