@@ -229,17 +229,21 @@ static int input_artifact(struct command_ctx *c, const struct placeholder *ph, s
     return 1;
 }
 
-static void add_escaped(struct buf *out, struct str text, unsigned times)
+/* each time may double the text */
+static int add_escaped(struct buf *out, struct str text, unsigned times, struct err *e)
 {
     AUTO_BUF struct buf quoted = {0};
 
     if (!times) {
         buf_addstr(out, text);
-        return;
+        return 1;
     }
     buf_init(&quoted, LIMIT_SPEC_BYTES);
     buf_add_json_string(&quoted, text);
-    add_escaped(out, (struct str){quoted.ptr + 1, quoted.len - 2}, times - 1);
+    if (quoted.overflow)
+        return err_set(e, ERR_LIMIT, "a text comes to more than %llu MiB once escaped",
+                       LIMIT_SPEC_BYTES / MIB);
+    return add_escaped(out, (struct str){quoted.ptr + 1, quoted.len - 2}, times - 1, e);
 }
 
 static int command_answer(void *ctx, const struct placeholder *ph, struct buf *out,
@@ -250,14 +254,12 @@ static int command_answer(void *ctx, const struct placeholder *ph, struct buf *o
     const struct value *v;
     const struct artifact_def *d;
 
-    (void)e;
     switch (ph->kind) {
     case PH_EXECUTOR_INPUT:
         buf_addstr(out, c->x->executor_input);
         return 1;
     case PH_JSON_ESCAPE:
-        add_escaped(out, c->x->executor_input, ph->times > 4 ? 4 : ph->times);
-        return 1;
+        return add_escaped(out, c->x->executor_input, ph->times, e);
     case PH_INPUT_PARAM:
         v = io_values_param(&c->t->in, ph->name);
         if (v)
@@ -325,38 +327,78 @@ static bool command_present(void *ctx, struct str name)
     return (v && v->kind != VALUE_NULL) || io_values_artifact(&c->t->in, name);
 }
 
-/* $(NAME) of a name in the executor's env, $$ -> $ ; Kubernetes' rule for command and args */
-static char *expand_env_refs(struct arena *a, const struct executor *x, const char *text)
+/* ---- $(NAME) of the executor's env (end of section 8.2) --------------------------------- */
+
+static const char *env_value(const struct exec_plan *x, struct str name)
+{
+    for (size_t i = x->n_env; i-- > 0;) /* of several, the last counts */
+        if (strncmp(x->env[i], name.ptr, name.len) == 0 && x->env[i][name.len] == '=')
+            return x->env[i] + name.len + 1;
+    return NULL;
+}
+
+/* Kubernetes fills these in before anything of KFP sees the text: a value that comes in
+ * through a placeholder is never looked at. `text` is a word as it stands in the file; one
+ * that is JSON gets the value as the inside of a JSON string. */
+static int expand_env_refs(struct command_ctx *c, struct str *word, bool inside_json, struct err *e)
 {
     AUTO_BUF struct buf out = {0};
-    const char *p = text;
+    struct str text = *word;
 
-    if (!strchr(text, '$'))
-        return arena_strdup(a, text);
-    buf_init(&out, 0);
-    while (*p) {
-        const char *close;
-        const struct env_var *found = NULL;
+    if (!memchr(text.ptr, '$', text.len))
+        return 0;
+    buf_init(&out, LIMIT_SPEC_BYTES);
+    while (text.len) {
+        size_t n = 1;
+        const char *close = text.len > 2 && text.ptr[0] == '$' && text.ptr[1] == '('
+                                ? memchr(text.ptr + 2, ')', text.len - 2)
+                                : NULL;
+        const char *value =
+            close
+                ? env_value(c->x, (struct str){text.ptr + 2, (size_t)(close - text.ptr - 2)})
+                : NULL;
 
-        if (p[0] == '$' && p[1] == '$') {
-            buf_addc(&out, '$');
-            p += 2;
-            continue;
+        if (value) {
+            n = (size_t)(close - text.ptr) + 1;
+            if (add_escaped(&out, str_of(value), inside_json, e) < 0)
+                return -1;
+        } else {
+            buf_addc(&out, text.ptr[0]);
+            if (text.len > 1 && text.ptr[0] == '$' && text.ptr[1] == '$')
+                n = 2; /* $$ is how one writes $ */
         }
-        if (p[0] == '$' && p[1] == '(' && (close = strchr(p + 2, ')'))) {
-            struct str name = {p + 2, (size_t)(close - p - 2)};
-            for (size_t i = 0; i < x->n_env; i++)
-                if (str_eq(x->env[i].name, name))
-                    found = &x->env[i];
-            if (found) {
-                buf_addstr(&out, found->value);
-                p = close + 1;
-                continue;
-            }
-        }
-        buf_addc(&out, *p++);
+        text.ptr += n;
+        text.len -= n;
     }
-    return arena_strndup(a, buf_str(&out), out.len);
+    if (out.overflow)
+        return err_set(e, ERR_LIMIT, "a word comes to more than %llu MiB",
+                       LIMIT_SPEC_BYTES / MIB);
+    *word = arena_str(c->a, (struct str){buf_str(&out), out.len});
+    return 0;
+}
+
+/* The executor's env in order; a value may refer to names before it. */
+static int plan_env(struct command_ctx *c, struct exec_plan *x, struct err *e)
+{
+    const struct executor *ex = c->t->def->component->executor;
+
+    x->env = arena_alloc(c->a, (ex->n_env + 1) * sizeof(*x->env));
+    for (size_t i = 0; i < ex->n_env; i++) {
+        struct str value = ex->env[i].value;
+
+        if (expand_env_refs(c, &value, false, e) < 0)
+            return -1;
+        x->env[i] =
+            arena_printf(c->a, "%.*s=%.*s", STR_ARG(ex->env[i].name), STR_ARG(value));
+        if (strlen(x->env[i]) >= LIMIT_ARG_BYTES)
+            return err_set(e, ERR_LIMIT,
+                           "the variable %.*s is %zu bytes long, and the kernel takes %llu at "
+                           "most",
+                           STR_ARG(ex->env[i].name), strlen(x->env[i]),
+                           (unsigned long long)LIMIT_ARG_BYTES - 1);
+        x->n_env++;
+    }
+    return 0;
 }
 
 static int plan_argv(struct command_ctx *c, struct exec_plan *x, struct err *e)
@@ -365,18 +407,21 @@ static int plan_argv(struct command_ctx *c, struct exec_plan *x, struct err *e)
     size_t n = ex->n_command + ex->n_args;
     struct str *words = arena_alloc(c->a, (n + 1) * sizeof(*words));
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         words[i] = i < ex->n_command ? ex->command[i] : ex->args[i - ex->n_command];
+        if (expand_env_refs(c, &words[i], placeholder_structured(words[i]), e) < 0)
+            return -1;
+    }
     if (placeholder_argv_in(c->a, words, n, command_answer, command_present, c, &x->argv,
                             &x->n_argv, e) < 0)
         return -1;
     for (size_t i = 0; i < x->n_argv; i++) {
-        x->argv[i] = expand_env_refs(c->a, ex, x->argv[i]);
-        if (strlen(x->argv[i]) >= LIMIT_ARG_BYTES)
+        size_t len = strlen(x->argv[i]);
+        if (len >= LIMIT_ARG_BYTES)
             return err_set(e, ERR_LIMIT,
-                           "argument %zu is %zu bytes long, and the kernel takes %llu at most "
-                           "(pass large values as artifacts)",
-                           i, strlen(x->argv[i]), (unsigned long long)LIMIT_ARG_BYTES);
+                           "word %zu of its command line is %zu bytes long, and the kernel takes "
+                           "%llu at most: hand large values on as artifacts, not as parameters",
+                           i, len, (unsigned long long)LIMIT_ARG_BYTES - 1);
     }
     return 0;
 }
@@ -414,12 +459,7 @@ int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
     if (!x->image.len)
         return err_set(e, ERR_INPUT, "the image reference \"%.*s\" is empty once filled in",
                        STR_ARG(ex->image));
-    x->n_env = ex->n_env;
-    x->env = arena_alloc(a, (ex->n_env + 1) * sizeof(*x->env));
-    for (size_t i = 0; i < ex->n_env; i++)
-        x->env[i] = arena_printf(a, "%.*s=%s", STR_ARG(ex->env[i].name),
-                                 expand_env_refs(a, ex, ex->env[i].value.ptr));
-    return plan_argv(&c, x, e);
+    return plan_env(&c, x, e) < 0 ? -1 : plan_argv(&c, x, e);
 }
 
 /* ---- resources ------------------------------------------------------------------------- */

@@ -317,7 +317,7 @@ static int splice(struct words *w, json *j, struct err *e)
     return push(w, &out, e);
 }
 
-static bool is_structured(struct str word)
+bool placeholder_structured(struct str word)
 {
     struct str s = str_trim(word);
 
@@ -337,7 +337,7 @@ static int push_word(struct words *w, struct str word, struct err *e)
 {
     AUTO_JSON yyjson_doc *doc = NULL;
 
-    if (!is_structured(word))
+    if (!placeholder_structured(word))
         return push_plain(w, word, e);
     if (parse_word(word, &doc, e) < 0)
         return -1;
@@ -395,7 +395,7 @@ int placeholder_word_check(struct str word, placeholder_input_fn *input, void *c
 {
     AUTO_JSON yyjson_doc *doc = NULL;
 
-    if (!is_structured(word))
+    if (!placeholder_structured(word))
         return 0;
     if (parse_word(word, &doc, e) < 0)
         return -1;

@@ -73,6 +73,9 @@ int placeholder_argv_in(struct arena *a, const struct str *words, size_t n_words
                         placeholder_fn *fn, placeholder_present_fn *present, void *ctx,
                         char ***argv, size_t *n_argv, struct err *e);
 
+/* placeholder_structured - is a word JSON of IfPresent or Concat? */
+bool placeholder_structured(struct str word);
+
 /* placeholder_word_check - is a word of command or args well-formed? A structured one
  * calls `input` for each InputName in it; input's -1 ends the check. Everything else is
  * fine. */

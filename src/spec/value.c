@@ -8,6 +8,7 @@
  */
 #include "spec/value.h"
 
+#include <errno.h>
 #include <math.h>
 
 #include "base/limits.h"
@@ -486,11 +487,39 @@ int value_from_file_text_in(struct arena *a, enum param_type type, struct str te
     return string_from_text(a, text, out, e);
 }
 
+/* 9007199254740993 would become ...992 without a word: an id that somebody types must
+ * not turn into another one. (What a task writes is rounded, as KFP does.) */
+static int integer_held(struct str text, double n, struct err *e)
+{
+    AUTO_BUF struct buf z = {0};
+    long long exact;
+
+    if (fabs(n) < 0x1p53)
+        return 0;
+    buf_addstr(&z, str_trim(text));
+    errno = 0;
+    exact = strtoll(buf_str(&z), NULL, 10);
+    if (!errno && fabs(n) < 0x1p63 && (long long)n == exact)
+        return 0;
+    return err_set(
+        e, ERR_INPUT,
+        "%.40s is no number that JSON can hold exactly (it would become %.0f): "
+        "make the parameter a STRING",
+        buf_str(&z), n);
+}
+
 int value_from_flag_in(struct arena *a, enum param_type type, struct str text,
                        struct value *out, struct err *e)
 {
     struct err ignored;
+    struct value v;
 
+    if (type == PARAM_INTEGER) {
+        if (number_from_text(type, text, &v, e) < 0 || integer_held(text, v.n, e) < 0)
+            return -1;
+        *out = v;
+        return 0;
+    }
     if (type == PARAM_UNSPECIFIED && value_parse_in(a, text, out, &ignored) == 0)
         return 0;
     return value_from_file_text_in(a, type, text, out, e);

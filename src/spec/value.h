@@ -94,7 +94,8 @@ int value_from_file_text_in(struct arena *a, enum param_type type, struct str te
                             struct value *out, struct err *e);
 /* value_from_flag_in - NAME=VALUE of the command line, read by the declared type: a
  * STRING is the text as it is; numbers, true/false, JSON lists and structs otherwise. A
- * parameter of no declared type takes JSON, else text */
+ * parameter of no declared type takes JSON, else text. An integer that a double would
+ * round is ERR_INPUT here (a file's is rounded) */
 int value_from_flag_in(struct arena *a, enum param_type type, struct str text,
                        struct value *out, struct err *e);
 
