@@ -446,6 +446,26 @@ bool attempt_alive(int dir_fd)
     return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
+int attempt_bury(int dir_fd, const char *why, bool *alive, struct err *e)
+{
+    AUTO_FD int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    struct result r = {.end = END_HOST,
+                       .error = str_of(why),
+                       .finished_unix_ms = clock_unix_ms(),
+                       .enforced = STR("{}")};
+
+    *alive = false;
+    if (fd < 0)
+        return err_sys(e, errno, "open the attempt's lock");
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        *alive = errno == EWOULDBLOCK;
+        return *alive ? 0 : err_sys(e, errno, "lock the attempt");
+    }
+    if (faccessat(dir_fd, "result.json", F_OK, 0) == 0)
+        return 0;
+    return result_write(dir_fd, &r, e);
+}
+
 /* field 22 of /proc/PID/stat, in clock ticks since boot; 0 when there is no such process */
 static unsigned long long start_ticks(pid_t pid)
 {

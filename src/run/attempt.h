@@ -120,6 +120,13 @@ int result_read_in(struct arena *a, int dir_fd, struct result *out, struct err *
 
 /* attempt_alive - does a supervisor hold this directory's lock? */
 bool attempt_alive(int dir_fd);
+/* attempt_bury - when no supervisor has this attempt, see to it that none will
+ *
+ * A spawner may still hold the order of an engine that was killed, so a supervisor may come after
+ * somebody has looked whether one lives. It goes away when it finds a result. So this takes the
+ * lock and leaves one (END_HOST, `why`) unless there is one already.
+ * *alive: a supervisor has it, and nothing was done. */
+int attempt_bury(int dir_fd, const char *why, bool *alive, struct err *e);
 /* attempt_signal - signal the supervisor through a pidfd, when its pid file is of this boot and
  * pid namespace; ERR_MISSING when it cannot be found */
 int attempt_signal(int dir_fd, int sig, struct err *e);

@@ -45,6 +45,7 @@ static int take_run(int home_fd, struct str uuid, int *gives_lock, struct err *e
 static int settle_attempt(struct run_env *env, int home_fd, const struct db_attempt *row,
                           bool *alive, size_t *changed, struct err *e)
 {
+    static const char vanished[] = "engine and supervisor both vanished without a result";
     AUTO_ARENA struct arena a = {0};
     AUTO_FD int dir = -1;
     struct attempt at = {.task_id = row->task, .number = (uint32_t)row->number, .cache_key = {"", 0}};
@@ -55,15 +56,13 @@ static int settle_attempt(struct run_env *env, int home_fd, const struct db_atte
 
     *alive = false;
     dir = openat(home_fd, row->dir.ptr, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Lock before result: a supervisor that ends between the two looks has left its result. */
-    if (dir >= 0 && attempt_alive(dir)) {
-        *alive = true;
+    /* Where burying fails (a full disk) the commit below still says what happened. */
+    if (dir >= 0 && attempt_bury(dir, vanished, alive, &why) == 0 && *alive)
         return 0;
-    }
     if (dir < 0 || attempt_read_in(&a, dir, &at, &why) < 0 ||
         result_read_in(&a, dir, &r, &why) < 0)
         r = (struct result){.end = END_HOST,
-                            .error = STR("engine and supervisor both vanished without a result"),
+                            .error = str_of(vanished),
                             .finished_unix_ms = clock_unix_ms(),
                             .enforced = STR("{}")};
     if (commit_attempt(env->db, &at, &r, &won, &verdict, NULL, e) < 0)
