@@ -21,9 +21,10 @@ store:   base
 lineage: store assets base
 image:   store base
 box:     assets base
-run:     plan spec image box store lineage assets base
+gpu:     box spec assets base
+run:     plan spec image gpu box store lineage assets base
 serve:   lineage store assets base
-cli:     serve run plan spec image box store lineage assets base
+cli:     serve run plan spec image gpu box store lineage assets base
 '
 
 allowed() { # MODULE

@@ -147,6 +147,9 @@ int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct
 /* cli_find_artifact - a7, sha256:PREFIX, RUN/TASK:OUTPUT, a tag, or a path (by content) */
 int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err *e);
 
+/* doctor_gpus - the line of `doctor` about GPUs, in both forms */
+void doctor_gpus(struct cli *c, struct table *t, struct jw *w);
+
 /* commands, one file each family */
 int cmd_run(struct cli *c);
 int cmd_plan(struct cli *c);
@@ -177,6 +180,9 @@ int cmd_gc(struct cli *c);
 int cmd_du(struct cli *c);
 int cmd_migrate(struct cli *c);
 int cmd_doctor(struct cli *c);
+int cmd_gpu_ls(struct cli *c);
+int cmd_gpu_drain(struct cli *c);
+int cmd_gpu_undrain(struct cli *c);
 int cmd_version(struct cli *c);
 
 #endif

@@ -285,6 +285,7 @@ int cmd_doctor(struct cli *c)
         jw_end_obj(&w);
         bad |= x->state == BOX_FACT_BAD;
     }
+    doctor_gpus(c, &t, &w);
     home_fact(c, &t, &w);
     jw_end_arr(&w);
     if (c->json) {

@@ -141,6 +141,10 @@ static const struct opt gc_opts[] = {
     {"keep-days", 0, OPT_TEXT, "N", "keep outputs of runs of the last N days (30)", NULL, NULL},
     {0},
 };
+static const struct opt drain_opts[] = {
+    {"message", 'm', OPT_TEXT, "REASON", "why; shown to whoever asks for it", NULL, NULL},
+    {0},
+};
 static const struct opt help_opts[] = {
     {"man", 0, OPT_FLAG, NULL, "print the man page (roff)", NULL, NULL},
     {0},
@@ -210,6 +214,15 @@ const struct command commands[] = {
     {"tags", "", "list tags", NULL, NULL, cmd_tags, 0, 0, false, false, "tag ls"},
     {"lineage", "ARTIFACT [OPTION]...", "show what an artifact came from, or what came from it",
      NULL, lineage_opts_table, cmd_lineage, 1, 1, false, false, NULL},
+    {"gpu ls", "", "list the GPUs of this machine, and who has them",
+     "Found without vendor tools, in /proc, /sys and /dev (below gpu_root of the configuration).",
+     NULL, cmd_gpu_ls, 0, 0, false, false, "gpus"},
+    {"gpu drain", "GPU -m REASON", "give a GPU to nobody until it is undrained",
+     "GPU is an id, a unique prefix of one, a place such as 0, or a PCI address. What runs on it goes "
+     "on. A GPU that fails under a task is drained by itself.",
+     drain_opts, cmd_gpu_drain, 1, 1, false, false, NULL},
+    {"gpu undrain", "GPU", "give a drained GPU to tasks again", NULL, NULL, cmd_gpu_undrain, 1, 1,
+     false, false, NULL},
     {"gc", "[OPTION]...", "remove what nothing needs any more",
      "Tags with everything upstream of them, kept runs, images and unfinished attempts stay. "
      "Content goes, its record stays.",

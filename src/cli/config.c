@@ -19,6 +19,8 @@
 #include "image/image.h"
 #include "spec/tree.h"
 
+#define GPU_WAIT_MS (24 * 3600 * 1000LL) /* a night and a day behind others' trainings */
+
 struct conf_file {
     struct cli *c;
     struct str file;
@@ -182,6 +184,43 @@ static int set_retention(struct conf_file *s, const struct node *n, struct err *
     return 0;
 }
 
+static int set_gpus(struct conf_file *s, const struct node *n, struct err *e)
+{
+    struct run_opts *o = &s->c->cfg.run;
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (strcmp(v, "exclusive") != 0 && strcmp(v, "shared") != 0 && strcmp(v, "none") != 0)
+        return bad(s, n, e, "gpus is exclusive, shared or none");
+    o->gpus_none = strcmp(v, "none") == 0;
+    o->gpus_shared = strcmp(v, "shared") == 0;
+    return 0;
+}
+
+static int set_gpu_wait(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (clock_parse_duration(str_of(v), &s->c->cfg.run.gpu_wait_ms, e) < 0)
+        return err_at(e, "%.*s:%u", STR_ARG(s->file), n->pos.line);
+    return 0;
+}
+
+static int set_gpu_root(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (v[0] != '/')
+        return bad(s, n, e, "gpu_root wants an absolute path");
+    s->c->cfg.run.gpu_root = v;
+    return 0;
+}
+
 static int set_locked(struct conf_file *s, const struct node *n, struct err *e)
 {
     return s->is_etc ? 0 : bad(s, n, e, "only /etc/dugout/config.yaml may lock keys");
@@ -196,7 +235,8 @@ static const struct {
     {"retries", true, set_retries},    {"packages", false, set_packages},
     {"images", true, set_aliases},     {"hooks", false, set_hooks},
     {"memory", true, set_memory},      {"retention", false, set_retention},
-    {"locked", false, set_locked},
+    {"gpus", false, set_gpus},         {"gpu_wait", true, set_gpu_wait},
+    {"gpu_root", false, set_gpu_root}, {"locked", false, set_locked},
 };
 
 static bool is_locked(const struct conf_file *s, struct str key)
@@ -298,6 +338,7 @@ int cli_config(struct cli *c, struct err *e)
     c->cfg = (struct config){.keep_runs = 10, .keep_days = 30};
     c->cfg.run.host_retries = 3;
     c->cfg.run.pids_max = 32768;
+    c->cfg.run.gpu_wait_ms = GPU_WAIT_MS;
     c->cfg.run.log_max_bytes = LIMIT_LOG_BYTES;
     if (read_config(c, "/etc/dugout/config.yaml", true, false, &locked, e) < 0 ||
         read_config(c, arena_printf(&c->a, "%s/config.yaml", c->home), false, false, &locked, e) <

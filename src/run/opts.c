@@ -22,6 +22,9 @@ void run_opts_write(struct buf *out, const struct run_opts *o)
     jw_ki64(&w, "host_retries", o->host_retries);
     jw_ki64(&w, "timeout_ms", o->timeout_ms);
     jw_kbool(&w, "gpus_none", o->gpus_none);
+    jw_kbool(&w, "gpus_shared", o->gpus_shared);
+    jw_ki64(&w, "gpus_max", o->gpus_max);
+    jw_ki64(&w, "gpu_wait_ms", o->gpu_wait_ms);
     jw_ki64(&w, "memory_bytes", (int64_t)o->memory_bytes);
     jw_ki64(&w, "pids_max", o->pids_max);
     jw_ki64(&w, "log_max_bytes", (int64_t)o->log_max_bytes);
@@ -76,7 +79,8 @@ int run_opts_read_in(struct arena *a, struct str json_text, struct run_opts *o, 
 {
     AUTO_JSON yyjson_doc *doc = NULL;
     json *root;
-    int64_t retries = 0, host_retries = 3, memory = 0, pids = 32768, log = 0;
+    int64_t retries = 0, host_retries = 3, memory = 0, pids = 32768, log = 0,
+            gpus_max = 0;
     struct str policy = STR("wheels");
 
     if (json_parse(json_text, LIMIT_JSON_BYTES, &doc, e) < 0)
@@ -91,11 +95,15 @@ int run_opts_read_in(struct arena *a, struct str json_text, struct run_opts *o, 
         json_i64_opt(root, "host_retries", &host_retries, e) < 0 ||
         json_i64_opt(root, "timeout_ms", &o->timeout_ms, e) < 0 ||
         json_bool_opt(root, "gpus_none", &o->gpus_none, e) < 0 ||
+        json_bool_opt(root, "gpus_shared", &o->gpus_shared, e) < 0 ||
+        json_i64_opt(root, "gpus_max", &gpus_max, e) < 0 ||
+        json_i64_opt(root, "gpu_wait_ms", &o->gpu_wait_ms, e) < 0 ||
         json_i64_opt(root, "memory_bytes", &memory, e) < 0 ||
         json_i64_opt(root, "pids_max", &pids, e) < 0 ||
         json_i64_opt(root, "log_max_bytes", &log, e) < 0)
         return err_at(e, "options of the run");
     o->retries = (uint32_t)retries;
+    o->gpus_max = (uint32_t)gpus_max;
     o->host_retries = (uint32_t)host_retries;
     o->memory_bytes = (uint64_t)memory;
     o->pids_max = (uint32_t)pids;

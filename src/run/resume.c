@@ -315,6 +315,7 @@ int run_resume(struct run_env *env, const char *run_id, const char *from_task,
     if (run_opts_read_in(&en.a, row.options_json, &kept, e) < 0)
         goto done;
     kept.jobs = overrides->jobs;
+    kept.gpu_root = overrides->gpu_root;
     kept.hook_success = overrides->hook_success;
     kept.hook_failure = overrides->hook_failure;
     kept.hook_interrupted = overrides->hook_interrupted;

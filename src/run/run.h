@@ -52,6 +52,11 @@ struct run_opts {
     uint32_t host_retries;    /* failures of box or host, counted apart; default 3 */
     int64_t timeout_ms;       /* of the run, 0 = none */
     bool gpus_none;           /* --gpus none: GPU requests are dropped with a notice */
+    bool gpus_shared;         /* GPUs may be shared with other tasks that share */
+    uint32_t gpus_max;        /* GPUs that this run has at a time, 0 = all */
+    int64_t gpu_wait_ms;      /* how long a task waits for GPUs that others have */
+    const char *gpu_root;     /* where the driver's files are, NULL = "/"; of this machine's
+                                 configuration, not kept with the run */
     uint32_t jobs;            /* tasks at a time, 0 = number of CPUs */
     uint64_t memory_bytes;    /* default limit of a task, 0 = none */
     uint32_t pids_max;        /* default 32768 */
