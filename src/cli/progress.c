@@ -59,7 +59,7 @@ static void draw(struct progress *p, const struct graph *g)
         char human[24];
         int64_t started = run_task_started_ns(t);
 
-        if (t->state != TASK_RUNNING || t->kind == TASK_DAG)
+        if (t->state != TASK_RUNNING || task_is_group(t))
             continue;
         if (p->drawn >= MAX_BLOCK) {
             more++;
@@ -79,12 +79,23 @@ static void draw(struct progress *p, const struct graph *g)
     (void)fflush(stderr);
 }
 
+/* A group is heard of where it is the cause: its condition was false, or it failed by itself. What
+ * it holds then did not run, and goes without saying. */
+static bool worth_a_line(const struct task *t)
+{
+    const struct task *owner = t->scope->owner;
+
+    if (t->state == TASK_SKIPPED || t->state == TASK_CANCELED)
+        return !owner || !task_state_final(owner->state);
+    return !task_is_group(t) || (t->state == TASK_FAILED && !group_failed(t));
+}
+
 static void on_task(struct progress *p, const struct run_event *ev)
 {
     const struct task *t = ev->task;
     char human[24];
 
-    if (t->kind == TASK_DAG && t->state != TASK_FAILED)
+    if (!worth_a_line(t))
         return;
     clock_human(ev->elapsed_ms, human);
     switch (t->state) {

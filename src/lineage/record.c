@@ -362,7 +362,7 @@ int db_task_reset(struct db *d, int64_t task, bool *won, struct err *e)
         " reason = NULL, error = NULL, exit_code = NULL, peak_memory = NULL, cpu_usec "
         "= NULL,"
         " cached = 0, cached_from = NULL, cache_key = NULL"
-        " WHERE id = ? AND state IN ('FAILED', 'SKIPPED', 'CANCELED', 'RUNNING')";
+        " WHERE id = ? AND state <> 'PENDING'";
     AUTO_Q struct q q = {0};
     bool moved;
 

@@ -88,8 +88,8 @@ int db_task_finish(struct db *d, int64_t task, const struct db_task_end *end, bo
 /* db_task_retry - RUNNING -> PENDING before another attempt; host_failure is counted */
 int db_task_retry(struct db *d, int64_t task, bool host_failure, bool *won,
                   struct err *e);
-/* db_task_reset - for a resume: FAILED, SKIPPED, CANCELED or RUNNING -> PENDING,
- * without the inputs and outputs recorded for it. Attempts stay. */
+/* db_task_reset - for a resume: whatever it is -> PENDING, without the inputs and outputs
+ * recorded for it. Attempts stay. */
 int db_task_reset(struct db *d, int64_t task, bool *won, struct err *e);
 
 struct db_attempt_new {

@@ -3,16 +3,20 @@
  *
  * Names cross group borders through plain inputs and outputs of the groups
  * ("pipelinechannel--a-b"); they are looked up as they stand, never parsed. All reasoning is
- * about one scope at a time: a task waits for its siblings, a nested DAG is a task whose own
- * scope starts when the task does, and whose outputs are read from that scope when it is done.
+ * about one scope at a time: a task waits for its siblings, a group is a task whose own scopes
+ * start when it does, and whose outputs are read from them when they are done.
  *
  * Failure: a scope in which a task failed starts nothing new that was not ready before; what
- * needed the failed task is SKIPPED with the reason, transitively.
+ * needed the failed task is SKIPPED with the reason, transitively. Scopes inside of it that have
+ * started are "running tasks" and finish, the scope around it hears of it when it has failed as a
+ * whole (section 23).
  */
 #include "plan/graph.h"
 
+#include <stdlib.h>
+
 #include "base/limits.h"
-#include "spec/placeholder.h"
+#include "plan/cond.h"
 
 const char *task_state_name(enum task_state s)
 {
@@ -22,6 +26,15 @@ const char *task_state_name(enum task_state s)
         [TASK_SKIPPED] = "SKIPPED",     [TASK_CANCELED] = "CANCELED",
     };
     return names[s];
+}
+
+const char *task_kind_name(enum task_kind k)
+{
+    static const char *const names[] = {
+        [TASK_CONTAINER] = "container", [TASK_IMPORTER] = "importer", [TASK_DAG] = "dag",
+        [TASK_CONDITION] = "condition", [TASK_LOOP] = "loop",
+    };
+    return names[k];
 }
 
 bool task_state_from_name(struct str name, enum task_state *out)
@@ -50,68 +63,67 @@ struct named_artifacts *io_values_artifact(const struct io_values *v, struct str
     return NULL;
 }
 
+void io_values_add_param(struct arena *a, struct io_values *v, struct str name, struct value val)
+{
+    v->params = arena_grow(a, v->params, &v->n_params, sizeof(*v->params));
+    v->params[v->n_params - 1] = (struct named_value){name, val};
+}
+
+void io_values_add_artifacts(struct arena *a, struct io_values *v, struct str name,
+                             const struct named_artifacts *l)
+{
+    v->artifacts = arena_grow(a, v->artifacts, &v->n_artifacts, sizeof(*v->artifacts));
+    v->artifacts[v->n_artifacts - 1] = *l;
+    v->artifacts[v->n_artifacts - 1].name = name;
+}
+
 /* ---- building ---------------------------------------------------------------------- */
 
-static struct scope *scope_new(struct graph *g, struct scope *parent, struct task *owner,
-                               const struct dag *dag);
+static enum task_kind kind_of(const struct task_def *def)
+{
+    if (!def->component->dag)
+        return def->component->executor->kind == EXECUTOR_IMPORTER ? TASK_IMPORTER
+                                                                   : TASK_CONTAINER;
+    if (task_is_loop(def))
+        return TASK_LOOP;
+    return def->condition.len ? TASK_CONDITION : TASK_DAG;
+}
 
-static struct task *task_new(struct graph *g, struct scope *s, const struct task_def *def)
+static struct scope *scope_new(struct graph *g, struct task *owner, size_t iteration,
+                               struct str prefix, const struct dag *dag);
+
+static struct task *task_new(struct graph *g, struct scope *s, struct str prefix,
+                             const struct task_def *def)
 {
     struct task *t = arena_alloc(g->a, sizeof *t);
 
     t->def = def;
     t->scope = s;
-    t->path = s->owner ? str_of(arena_printf(g->a, "%.*s/%.*s", STR_ARG(s->owner->path),
-                                             STR_ARG(def->key)))
-                       : def->key;
+    t->path = prefix.len ? str_of(arena_printf(g->a, "%.*s/%.*s", STR_ARG(prefix),
+                                               STR_ARG(def->key)))
+                         : def->key;
+    t->kind = kind_of(def);
+    t->again = s->owner && s->owner->again;
     t->index = g->n_tasks;
     g->tasks = arena_grow(g->a, g->tasks, &g->n_tasks, sizeof(*g->tasks));
     g->tasks[t->index] = t;
-    if (def->component->dag) {
-        t->kind = TASK_DAG;
-        t->inner = scope_new(g, s, t, def->component->dag);
-    } else {
-        t->kind = def->component->executor->kind == EXECUTOR_IMPORTER ? TASK_IMPORTER
-                                                                      : TASK_CONTAINER;
-    }
+    if (task_is_group(t) && t->kind != TASK_LOOP)
+        t->inner = scope_new(g, t, 0, t->path, def->component->dag);
     return t;
 }
 
-/* who waits for task i, so that a finished task wakes only those */
-static void turn_deps_round(struct graph *g, struct scope *s)
-{
-    size_t n = s->dag->n_tasks, total = 0;
-    size_t *fill = arena_alloc(g->a, (n + 1) * sizeof *fill);
-
-    s->first_dependent = arena_alloc(g->a, (n + 1) * sizeof(*s->first_dependent));
-    for (size_t i = 0; i < n; i++) {
-        total += s->dag->tasks[i].n_deps;
-        for (size_t k = 0; k < s->dag->tasks[i].n_deps; k++)
-            s->first_dependent[s->dag->tasks[i].deps[k] + 1]++;
-    }
-    for (size_t i = 0; i < n; i++) {
-        s->first_dependent[i + 1] += s->first_dependent[i];
-        fill[i] = s->first_dependent[i];
-    }
-    s->dependents = arena_alloc(g->a, (total + 1) * sizeof(*s->dependents));
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < s->dag->tasks[i].n_deps; k++)
-            s->dependents[fill[s->dag->tasks[i].deps[k]]++] = i;
-}
-
-static struct scope *scope_new(struct graph *g, struct scope *parent, struct task *owner,
-                               const struct dag *dag)
+static struct scope *scope_new(struct graph *g, struct task *owner, size_t iteration,
+                               struct str prefix, const struct dag *dag)
 {
     struct scope *s = arena_alloc(g->a, sizeof *s);
 
-    s->parent = parent;
     s->owner = owner;
+    s->iteration = iteration;
     s->dag = dag;
     s->n_left = dag->n_tasks;
     s->tasks = arena_alloc(g->a, (dag->n_tasks + 1) * sizeof(*s->tasks));
     for (size_t i = 0; i < dag->n_tasks; i++)
-        s->tasks[i] = task_new(g, s, &dag->tasks[i]);
-    turn_deps_round(g, s);
+        s->tasks[i] = task_new(g, s, prefix, &dag->tasks[i]);
     return s;
 }
 
@@ -119,368 +131,319 @@ void graph_init(struct graph *g, struct arena *a, const struct pipeline *p,
                 const struct io_values *in)
 {
     *g = (struct graph){.a = a, .p = p};
-    g->root = scope_new(g, NULL, NULL, p->root->dag);
+    g->root = scope_new(g, NULL, 0, (struct str){"", 0}, p->root->dag);
     g->root->in = *in;
+}
+
+/* ---- loops (section 14) --------------------------------------------------------------- */
+
+/* the list to loop over; a text may hold one as JSON */
+static int find_list(struct graph *g, const struct task *t, const struct value **list,
+                     struct err *e)
+{
+    const struct task_def *def = t->def;
+    const struct value *v = NULL;
+    struct str text = def->items_raw;
+
+    if (!text.len) {
+        v = io_values_param(&t->in, def->items_input);
+        if (v && v->kind == VALUE_STRING)
+            text = v->s;
+    }
+    if (text.len) {
+        struct value *parsed = arena_alloc(g->a, sizeof *parsed);
+        if (value_parse_in(g->a, text, parsed, e) < 0)
+            return err_at(e, "the items of the loop");
+        v = parsed;
+    }
+    if (!v || v->kind != VALUE_LIST)
+        return err_set(e, ERR_INPUT, "the items of the loop: want a list, %.*s is a %s",
+                       STR_ARG(def->items_input), v ? value_kind_name(v->kind) : "missing value");
+    *list = v;
+    return 0;
+}
+
+/* items as the body's declared type wants them: a struct becomes JSON text for a STRING */
+static int typed_items(struct graph *g, const struct task *t, const struct value *list,
+                       struct loop *l, struct err *e)
+{
+    const struct param_def *def = io_param(&t->def->component->in, t->def->item_name);
+    struct value *items = arena_alloc(g->a, (list->n_items + 1) * sizeof *items);
+
+    for (size_t i = 0; i < list->n_items; i++) {
+        items[i] = list->items[i];
+        if (def && items[i].kind != VALUE_NULL &&
+            value_check_in(g->a, def->type, &items[i], e) < 0)
+            return err_at(e, "item %zu of the loop", i);
+    }
+    l->values = items;
+    l->n_items = list->n_items;
+    return 0;
+}
+
+int loop_open(struct graph *g, struct task *t, struct err *e)
+{
+    struct loop *l = arena_alloc(g->a, sizeof *l);
+
+    if (t->def->iterates_artifacts) {
+        const struct named_artifacts *in = io_values_artifact(&t->in, t->def->items_input);
+        l->artifacts = in ? in->items : NULL; /* an optional input that is absent: no items */
+        l->n_items = in ? in->n_items : 0;
+    } else {
+        const struct value *list = NULL;
+        if (find_list(g, t, &list, e) < 0 || typed_items(g, t, list, l, e) < 0)
+            return -1;
+    }
+    if (l->n_items > LIMIT_TASKS ||
+        g->n_tasks + l->n_items * t->def->component->n_inside > LIMIT_TASKS)
+        return err_set(e, ERR_LIMIT, "%zu iterations would make more than %d tasks in this run",
+                       l->n_items, LIMIT_TASKS);
+    l->iterations = arena_alloc(g->a, (l->n_items + 1) * sizeof(struct scope *));
+    t->loop = l;
+    return 0;
+}
+
+struct scope *loop_next(struct graph *g, struct task *t)
+{
+    struct loop *l = t->loop;
+    struct named_artifacts one;
+    struct str prefix;
+    struct scope *s;
+    size_t i = l->n_started;
+
+    if (i == l->n_items ||
+        (t->def->parallelism_limit && l->n_active >= t->def->parallelism_limit))
+        return NULL;
+    prefix = str_of(arena_printf(g->a, "%.*s[%zu]", STR_ARG(t->path), i));
+    s = scope_new(g, t, i, prefix, t->def->component->dag);
+    /* The list stays visible: a loop inside may iterate over it again. */
+    s->in.params = arena_alloc(g->a, (t->in.n_params + 1) * sizeof(*s->in.params));
+    for (size_t k = 0; k < t->in.n_params; k++)
+        s->in.params[s->in.n_params++] = t->in.params[k];
+    s->in.artifacts = arena_alloc(g->a, (t->in.n_artifacts + 1) * sizeof(*s->in.artifacts));
+    for (size_t k = 0; k < t->in.n_artifacts; k++)
+        s->in.artifacts[s->in.n_artifacts++] = t->in.artifacts[k];
+    if (l->values) {
+        s->in.params[s->in.n_params++] = (struct named_value){t->def->item_name, l->values[i]};
+    } else {
+        struct artifact *f = arena_alloc(g->a, sizeof *f);
+        *f = l->artifacts[i];
+        one = (struct named_artifacts){.name = t->def->item_name, .items = f, .n_items = 1,
+                                       .type = f->type, .type_version = f->type_version};
+        s->in.artifacts[s->in.n_artifacts++] = one;
+    }
+    l->iterations[l->n_started++] = s;
+    l->n_active++;
+    return s;
+}
+
+/* ---- by name --------------------------------------------------------------------------- */
+
+const struct task_def *graph_def(const struct pipeline *p, struct str path)
+{
+    const struct dag *dag = p->root->dag;
+
+    for (;;) {
+        const char *slash = memchr(path.ptr, '/', path.len);
+        struct str key = {path.ptr, slash ? (size_t)(slash - path.ptr) : path.len};
+        const struct task_def *def = NULL;
+
+        for (size_t i = 0; i < dag->n_tasks && !def; i++) {
+            const struct task_def *d = &dag->tasks[i];
+            bool indexed = task_is_loop(d) && slash && key.len > d->key.len &&
+                           key.ptr[d->key.len] == '[' && key.ptr[key.len - 1] == ']';
+            if (str_eq(d->key, indexed ? (struct str){key.ptr, d->key.len} : key))
+                def = d;
+        }
+        if (!def || !slash)
+            return def;
+        dag = def->component->dag;
+        if (!dag)
+            return NULL;
+        path = (struct str){slash + 1, path.len - (size_t)(slash + 1 - path.ptr)};
+    }
+}
+
+static int check_task(const struct pipeline *p, const struct task_def *t, struct err *e)
+{
+    struct err why;
+
+    if (t->condition.len && cond_check(t->condition, &why) < 0)
+        return pos_err(e, why.code, p->file, t->pos, "task \"%.80s\": condition %.120s: %s",
+                       t->key.ptr, t->condition.ptr, why.text);
+    for (size_t i = 0; i < t->n_params; i++) {
+        const struct source *s = &t->params[i].from;
+        if (s->selector.len && cond_check(s->selector, &why) < 0)
+            return pos_err(e, why.code, p->file, s->pos, "task \"%.80s\": selector %.120s: %s",
+                           t->key.ptr, s->selector.ptr, why.text);
+    }
+    return 0;
+}
+
+static int check_dag(const struct pipeline *p, const struct dag *dag, struct err *e)
+{
+    for (size_t i = 0; i < dag->n_tasks; i++)
+        if (check_task(p, &dag->tasks[i], e) < 0)
+            return -1;
+    return 0;
+}
+
+int graph_check(const struct pipeline *p, struct err *e)
+{
+    if (check_dag(p, p->root->dag, e) < 0)
+        return -1;
+    for (size_t i = 0; i < p->n_components; i++)
+        if (p->components[i]->dag && check_dag(p, p->components[i]->dag, e) < 0)
+            return -1;
+    return 0;
 }
 
 /* ---- who may start ------------------------------------------------------------------- */
 
-static bool scope_open(const struct scope *s)
+bool task_outlives_stop(const struct task *t)
 {
-    for (; s; s = s->owner ? s->owner->scope : NULL)
-        if (s->owner && s->owner->state != TASK_RUNNING)
-            return false;
-    return true;
+    for (; t; t = t->scope->owner)
+        if (t->def->run_on_any_end)
+            return true;
+    return false;
 }
 
-static const struct scope *failed_scope(const struct scope *s)
+static const char *end_in_words(enum task_state s)
 {
-    for (; s; s = s->owner ? s->owner->scope : NULL)
-        if (s->failed)
-            return s;
-    return NULL;
+    return s == TASK_FAILED ? "failed" : s == TASK_SKIPPED ? "was skipped" : "was canceled";
 }
 
 enum task_verdict task_verdict(struct graph *g, const struct task *t, struct str *reason)
 {
-    if (!scope_open(t->scope)) {
-        const struct task *owner = t->scope->owner;
-        if (owner && task_state_final(owner->state)) {
-            *reason = str_of(arena_printf(g->a, "%.*s did not run", STR_ARG(owner->path)));
-            return VERDICT_SKIP;
-        }
-        return VERDICT_WAIT;
+    const struct task *owner = t->scope->owner;
+    bool all_ended = true;
+
+    if (owner && task_state_final(owner->state)) {
+        *reason = str_of(arena_printf(g->a, "%.*s did not run", STR_ARG(owner->path)));
+        return VERDICT_SKIP;
     }
+    if (owner && owner->state != TASK_RUNNING)
+        return VERDICT_WAIT;
     for (size_t i = 0; i < t->def->n_deps; i++) {
         const struct task *dep = t->scope->tasks[t->def->deps[i]];
 
-        if (t->def->run_on_any_end) {
-            if (!task_state_final(dep->state))
-                return VERDICT_WAIT;
-            continue;
-        }
-        if (dep->state == TASK_FAILED || dep->state == TASK_SKIPPED ||
-            dep->state == TASK_CANCELED) {
-            *reason = str_of(arena_printf(
-                g->a, "needs %.*s, which %s", STR_ARG(dep->def->key),
-                dep->state == TASK_FAILED    ? "failed"
-                : dep->state == TASK_SKIPPED ? "was skipped"
-                                             : "was canceled"));
+        if (!task_state_final(dep->state)) {
+            all_ended = false;
+        } else if (dep->state != TASK_SUCCEEDED && !t->def->run_on_any_end) {
+            *reason = str_of(arena_printf(g->a, "needs %.*s, which %s", STR_ARG(dep->def->key),
+                                          end_in_words(dep->state)));
             return VERDICT_SKIP;
         }
     }
-    for (size_t i = 0; i < t->def->n_deps; i++)
-        if (!task_state_final(t->scope->tasks[t->def->deps[i]]->state))
-            return VERDICT_WAIT;
-
+    if (!all_ended)
+        return VERDICT_WAIT;
     /* Tasks without a dependency were ready before anything failed, and run (section 23). */
-    if (t->def->n_deps && !t->def->run_on_any_end && failed_scope(t->scope)) {
-        *reason = STR("another task failed first");
+    if (t->def->n_deps && !t->def->run_on_any_end && t->scope->failed) {
+        *reason = str_of(arena_printf(g->a, "%.*s failed first",
+                                      STR_ARG(t->scope->failed->path)));
         return VERDICT_SKIP;
     }
     return VERDICT_START;
 }
 
-/* ---- inputs --------------------------------------------------------------------------- */
-
-static void add_param(struct graph *g, struct io_values *v, struct str name, struct value val)
+const struct task *group_failed(const struct task *t)
 {
-    v->params = arena_grow(g->a, v->params, &v->n_params, sizeof(*v->params));
-    v->params[v->n_params - 1] = (struct named_value){name, val};
+    if (t->kind == TASK_LOOP)
+        return t->loop ? t->loop->failed : NULL;
+    return t->inner ? t->inner->failed : NULL;
 }
 
-static void add_artifacts(struct graph *g, struct io_values *v, const struct named_artifacts *l)
-{
-    v->artifacts = arena_grow(g->a, v->artifacts, &v->n_artifacts, sizeof(*v->artifacts));
-    v->artifacts[v->n_artifacts - 1] = *l;
-}
+/* ---- outputs of groups ----------------------------------------------------------------- */
 
-/* *out NULL: the producer has no such value (an upstream without output, an absent optional) */
-static int fetch_param(struct graph *g, const struct task *t, const struct source *from,
-                       const struct value **out, struct err *e)
+static const struct value *selected_param(const struct scope *s, const struct dag_output *o)
 {
-    *out = NULL;
-    switch (from->kind) {
-    case SOURCE_INPUT:
-        *out = io_values_param(&t->scope->in, from->name);
-        return 0;
-    case SOURCE_TASK_OUTPUT:
-        *out = io_values_param(&t->scope->tasks[from->task_index]->out, from->name);
-        return 0;
-    case SOURCE_CONSTANT:
-        *out = from->constant;
-        return 0;
-    case SOURCE_FINAL_STATUS:
-        break;
+    for (size_t k = 0; k < o->n_from; k++) { /* one-of: the first that completed */
+        const struct task *t = s->tasks[o->from[k].task_index];
+        const struct value *v = io_values_param(&t->out, o->from[k].output);
+        if (t->state == TASK_SUCCEEDED && v)
+            return v;
     }
-    (void)g;
-    return err_set(e, ERR_INPUT, "the final status of task %.*s cannot be passed on yet",
-                   STR_ARG(from->task));
+    return NULL;
 }
 
-/* ---- placeholders in constants (section 8.1) --------------------------------------- */
-
-struct constant_ctx {
-    const struct graph *g;
-    const struct task *t;
-    bool again; /* another constant input was put in: look once more */
-};
-
-static int constant_answer(void *ctx, const struct placeholder *ph, struct buf *out,
-                           struct err *e)
+static const struct named_artifacts *selected_artifacts(const struct scope *s,
+                                                        const struct dag_output *o)
 {
-    struct constant_ctx *c = ctx;
-    const struct graph *g = c->g;
-
-    (void)e;
-    switch (ph->kind) {
-    case PH_JOB_NAME:
-        buf_addstr(out, g->run_name);
-        return 1;
-    case PH_JOB_RESOURCE_NAME:
-        buf_addstr(out, g->resource_name);
-        return 1;
-    case PH_JOB_UUID:
-        buf_addstr(out, g->run_id);
-        return 1;
-    case PH_TASK_NAME:
-        buf_addstr(out, c->t->def->key);
-        return 1;
-    case PH_TASK_UUID:
-        buf_adds(out, c->t->uuid);
-        return 1;
-    case PH_CREATE_TIME:
-    case PH_SCHEDULE_TIME:
-        buf_addstr(out, g->create_time);
-        return 1;
-    case PH_WORKSPACE:
-        buf_adds(out, "/kfp-workspace");
-        return 1;
-    case PH_PIPELINE_ROOT:
-        buf_addstr(out, g->root_uri);
-        return 1;
-    case PH_INPUT_PARAM: {
-        const struct value *v = io_values_param(&c->t->in, ph->name);
-        if (!v)
-            return 0;
-        value_text(out, v);
-        return 1;
+    for (size_t k = 0; k < o->n_from; k++) {
+        const struct task *t = s->tasks[o->from[k].task_index];
+        const struct named_artifacts *l = io_values_artifact(&t->out, o->from[k].output);
+        if (t->state == TASK_SUCCEEDED && l)
+            return l;
     }
-    case PH_EXECUTOR_INPUT:
-    case PH_JSON_ESCAPE:
-    case PH_INPUT_ARTIFACT:
-    case PH_INPUT_ARTIFACT_URI:
-    case PH_INPUT_ARTIFACT_PATH:
-    case PH_INPUT_ARTIFACT_META:
-    case PH_OUTPUT_PARAM_FILE:
-    case PH_OUTPUT_ARTIFACT_URI:
-    case PH_OUTPUT_ARTIFACT_PATH:
-    case PH_OUTPUT_ARTIFACT_META:
-    case PH_OUTPUT_FILE:
-        return 0;
-    }
-    return 0;
+    return NULL;
 }
 
-/* strings anywhere inside a constant, in place */
-static int expand_value(struct graph *g, struct constant_ctx *c, struct value *v, struct err *e)
+void scope_outputs(struct graph *g, const struct scope *s, struct io_values *out)
 {
-    if (v->kind == VALUE_STRING && placeholder_any(v->s)) {
-        AUTO_BUF struct buf out = {0};
-        buf_init(&out, LIMIT_VALUE_BYTES);
-        if (placeholder_expand(v->s, constant_answer, c, &out, e) < 0)
-            return -1;
-        v->s = arena_str(g->a, (struct str){buf_str(&out), out.len});
-    }
-    for (size_t i = 0; i < v->n_items; i++)
-        if (expand_value(g, c, &v->items[i], e) < 0)
-            return -1;
-    return 0;
-}
-
-/* Constants may name other inputs of the same task, which may be constants themselves: those
- * are expanded first, and a cycle is an error. Values that came from elsewhere are put in but
- * never scanned. `busy` marks the chain that we are in. */
-static int expand_constant(struct graph *g, struct task *t, size_t i, uint8_t *seen,
-                           struct err *e);
-
-static int expand_inner(struct graph *g, struct task *t, const struct value *v, uint8_t *seen,
-                        struct err *e)
-{
-    if (v->kind == VALUE_STRING)
-        for (size_t i = 0; i < t->def->n_params; i++) {
-            const struct binding *b = &t->def->params[i];
-            char *mention = arena_printf(g->a, "{{$.inputs.parameters['%.*s']}}",
-                                         STR_ARG(b->name));
-            if (memmem(v->s.ptr, v->s.len, mention, strlen(mention)) &&
-                expand_constant(g, t, i, seen, e) < 0)
-                return -1;
-        }
-    for (size_t i = 0; i < v->n_items; i++)
-        if (expand_inner(g, t, &v->items[i], seen, e) < 0)
-            return -1;
-    return 0;
-}
-
-static bool has_placeholder(const struct value *v)
-{
-    if (v->kind == VALUE_STRING && placeholder_any(v->s))
-        return true;
-    for (size_t i = 0; i < v->n_items; i++)
-        if (has_placeholder(&v->items[i]))
-            return true;
-    return false;
-}
-
-static int expand_constant(struct graph *g, struct task *t, size_t i, uint8_t *seen,
-                           struct err *e)
-{
-    const struct binding *b = &t->def->params[i];
-    struct value *v = io_values_param(&t->in, b->name);
-    struct constant_ctx c = {.g = g, .t = t};
-
-    if (b->from.kind != SOURCE_CONSTANT || !v || seen[i] == 2)
-        return 0;
-    if (seen[i] == 1)
-        return err_set(e, ERR_INPUT, "input %.*s refers to itself through {{$.inputs...}}",
-                       STR_ARG(b->name));
-    seen[i] = 1;
-    if (has_placeholder(v)) {
-        *v = value_copy_in(g->a, v);
-        if (expand_inner(g, t, v, seen, e) < 0 || expand_value(g, &c, v, e) < 0)
-            return -1;
-    }
-    seen[i] = 2;
-    return 0;
-}
-
-static int resolve_params(struct graph *g, struct task *t, struct err *e)
-{
-    const struct io_defs *in = &t->def->component->in;
-    uint8_t *seen = arena_alloc(g->a, t->def->n_params + 1);
-
-    for (size_t i = 0; i < t->def->n_params; i++) {
-        const struct binding *b = &t->def->params[i];
-        const struct param_def *def = io_param(in, b->name);
-        const struct value *v;
-
-        if (fetch_param(g, t, &b->from, &v, e) < 0)
-            return err_at(e, "input %.*s", STR_ARG(b->name));
-        if ((!v || v->kind == VALUE_NULL) && def) {
-            if (!def->optional && !def->default_value)
-                return err_set(e, ERR_INPUT,
-                               "input %.*s is required, and %.*s%s%.*s gave no value",
-                               STR_ARG(b->name), STR_ARG(b->from.task),
-                               b->from.task.len ? " output " : "pipeline input ",
-                               STR_ARG(b->from.name));
-            continue; /* as if it were not bound: the default, or left out */
-        }
-        if (v)
-            add_param(g, &t->in, b->name, *v);
-    }
-    for (size_t i = 0; i < t->def->n_params; i++)
-        if (expand_constant(g, t, i, seen, e) < 0)
-            return -1;
-
-    for (size_t i = 0; i < in->n_params; i++) {
-        const struct param_def *def = &in->params[i];
-        struct value *v = io_values_param(&t->in, def->name);
-
-        if (!v && def->default_value)
-            add_param(g, &t->in, def->name, *def->default_value);
-        else if (!v && !def->optional)
-            return err_set(e, ERR_INPUT, "input %.*s is required, and nothing gives it",
-                           STR_ARG(def->name));
-        else if (!v && t->kind == TASK_DAG)
-            add_param(g, &t->in, def->name, (struct value){.kind = VALUE_NULL});
-        v = io_values_param(&t->in, def->name);
-        if (!v || v->kind == VALUE_NULL)
-            continue;
-        if (def->n_literals) {
-            size_t k = 0;
-            while (k < def->n_literals && !value_equal(&def->literals[k], v))
-                k++;
-            if (k == def->n_literals) {
-                AUTO_BUF struct buf text = {0};
-                buf_init(&text, 200);
-                value_text(&text, v);
-                return err_set(e, ERR_INPUT, "input %.*s: %s is none of its allowed values",
-                               STR_ARG(def->name), buf_str(&text));
-            }
-        }
-        if (value_check_in(g->a, def->type, v, e) < 0)
-            return err_at(e, "input %.*s", STR_ARG(def->name));
-    }
-    return 0;
-}
-
-static int resolve_artifacts(struct graph *g, struct task *t, struct err *e)
-{
-    const struct io_defs *in = &t->def->component->in;
-
-    for (size_t i = 0; i < t->def->n_artifacts; i++) {
-        const struct binding *b = &t->def->artifacts[i];
-        const struct named_artifacts *l =
-            b->from.kind == SOURCE_INPUT
-                ? io_values_artifact(&t->scope->in, b->from.name)
-                : io_values_artifact(&t->scope->tasks[b->from.task_index]->out, b->from.name);
-        struct named_artifacts named;
-
-        if (!l)
-            continue;
-        named = *l;
-        named.name = b->name;
-        add_artifacts(g, &t->in, &named);
-    }
-    for (size_t i = 0; i < in->n_artifacts; i++) {
-        const struct artifact_def *def = &in->artifacts[i];
-        if (!def->optional && !io_values_artifact(&t->in, def->name))
-            return err_set(e, ERR_INPUT, "input artifact %.*s is required, and nothing gives it",
-                           STR_ARG(def->name));
-    }
-    return 0;
-}
-
-int task_resolve(struct graph *g, struct task *t, struct err *e)
-{
-    t->in = (struct io_values){0};
-    if (resolve_params(g, t, e) < 0 || resolve_artifacts(g, t, e) < 0)
-        return -1;
-    if (t->inner)
-        t->inner->in = t->in;
-    return 0;
-}
-
-/* ---- outputs of a DAG ---------------------------------------------------------------- */
-
-int scope_outputs(struct graph *g, const struct scope *s, struct io_values *out, struct err *e)
-{
-    (void)e;
     *out = (struct io_values){0};
     for (size_t i = 0; i < s->dag->n_params; i++) {
-        const struct dag_output *o = &s->dag->params[i];
-        for (size_t k = 0; k < o->n_from; k++) {
-            const struct task *t = s->tasks[o->from[k].task_index];
-            const struct value *v = io_values_param(&t->out, o->from[k].output);
-            if (t->state != TASK_SUCCEEDED || !v)
-                continue;
-            add_param(g, out, o->name, *v);
-            break;
-        }
+        const struct value *v = selected_param(s, &s->dag->params[i]);
+        if (v)
+            io_values_add_param(g->a, out, s->dag->params[i].name, *v);
     }
     for (size_t i = 0; i < s->dag->n_artifacts; i++) {
-        const struct dag_output *o = &s->dag->artifacts[i];
-        for (size_t k = 0; k < o->n_from; k++) {
-            const struct task *t = s->tasks[o->from[k].task_index];
-            const struct named_artifacts *l = io_values_artifact(&t->out, o->from[k].output);
-            struct named_artifacts named;
-            if (t->state != TASK_SUCCEEDED || !l)
-                continue;
-            named = *l;
-            named.name = o->name;
-            add_artifacts(g, out, &named);
-            break;
+        const struct named_artifacts *l = selected_artifacts(s, &s->dag->artifacts[i]);
+        if (l)
+            io_values_add_artifacts(g->a, out, s->dag->artifacts[i].name, l);
+    }
+}
+
+static struct value collected_param(struct graph *g, const struct loop *l,
+                                    const struct dag_output *o)
+{
+    struct value list = {.kind = VALUE_LIST};
+
+    list.items = arena_alloc(g->a, (l->n_started + 1) * sizeof(*list.items));
+    for (size_t i = 0; i < l->n_started; i++) {
+        const struct value *v = selected_param(l->iterations[i], o);
+        if (v) /* an iteration that skipped the producer is left out */
+            list.items[list.n_items++] = *v;
+    }
+    return list;
+}
+
+static struct named_artifacts collected_artifacts(struct graph *g, const struct loop *l,
+                                                  const struct dag_output *o)
+{
+    struct named_artifacts all = {.name = o->name};
+
+    for (size_t i = 0; i < l->n_started; i++) {
+        const struct named_artifacts *one = selected_artifacts(l->iterations[i], o);
+        for (size_t k = 0; one && k < one->n_items; k++) {
+            all.items = arena_grow(g->a, all.items, &all.n_items, sizeof(*all.items));
+            all.items[all.n_items - 1] = one->items[k];
+            all.type = one->type;
+            all.type_version = one->type_version;
         }
     }
-    return 0;
+    return all;
+}
+
+void group_outputs(struct graph *g, const struct task *t, struct io_values *out)
+{
+    const struct dag *dag = t->def->component->dag;
+
+    if (t->kind != TASK_LOOP) {
+        scope_outputs(g, t->inner, out);
+        return;
+    }
+    *out = (struct io_values){0};
+    for (size_t i = 0; i < dag->n_params; i++)
+        io_values_add_param(g->a, out, dag->params[i].name,
+                            collected_param(g, t->loop, &dag->params[i]));
+    for (size_t i = 0; i < dag->n_artifacts; i++) {
+        struct named_artifacts all = collected_artifacts(g, t->loop, &dag->artifacts[i]);
+        if (!all.n_items) {
+            const struct artifact_def *def =
+                io_artifact(&t->def->component->out, dag->artifacts[i].name);
+            all.type = def ? def->schema_title : STR("system.Artifact");
+            all.type_version = def ? def->schema_version : STR("0.0.1");
+        }
+        io_values_add_artifacts(g->a, out, all.name, &all);
+    }
 }

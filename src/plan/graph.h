@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* graph.h - a pipeline as task instances: who may start, what its inputs are
  *
- * A scope is one execution of a DAG (the run's root, or a nested DAG task); it holds the inputs of
- * that DAG and one task instance for every task of it. All functions here are pure: no I/O,
- * memory from the graph's arena.
+ * A scope is one execution of a DAG: the run's root, a nested DAG or a branch that a condition
+ * guards, one iteration of a loop. It holds the inputs of that DAG and one task instance for
+ * every task of it. Scopes of nested DAGs exist from the beginning, those of iterations once the
+ * loop has started. All functions here are pure: no I/O, memory from the graph's arena.
  */
 #ifndef PLAN_GRAPH_H
 #define PLAN_GRAPH_H
@@ -62,41 +63,59 @@ struct io_values {
 };
 struct value *io_values_param(const struct io_values *v, struct str name); /* or NULL */
 struct named_artifacts *io_values_artifact(const struct io_values *v, struct str name);
+/* io_values_add_... - append; what the value points to is borrowed for the life of `a` */
+void io_values_add_param(struct arena *a, struct io_values *v, struct str name, struct value val);
+void io_values_add_artifacts(struct arena *a, struct io_values *v, struct str name,
+                             const struct named_artifacts *l);
 
-enum task_kind { TASK_CONTAINER, TASK_DAG, TASK_IMPORTER };
+/* A group holds tasks: a DAG, a DAG that a condition guards, or a loop over one. */
+enum task_kind { TASK_CONTAINER, TASK_IMPORTER, TASK_DAG, TASK_CONDITION, TASK_LOOP };
+const char *task_kind_name(enum task_kind k); /* "container" ... */
+
+struct loop {
+    size_t n_items, n_started, n_active; /* iterations: in all, instantiated, not yet ended */
+    const struct task *failed;           /* the first task that failed in one: no more start */
+    const struct value *values;          /* n_items of one of the two */
+    const struct artifact *artifacts;
+    struct scope **iterations;           /* n_started of them */
+};
 
 struct task {
     const struct task_def *def;
-    struct scope *scope;  /* the DAG execution it belongs to */
-    struct scope *inner;  /* TASK_DAG once started, else NULL */
-    struct str path;      /* "train", "outer/inner" */
+    struct scope *scope; /* the DAG execution it belongs to */
+    struct scope *inner; /* TASK_DAG and TASK_CONDITION; else NULL */
+    struct loop *loop;   /* TASK_LOOP once it has started, else NULL */
+    struct str path;     /* "train", "outer/inner", "for-loop-2[0]/square" */
     enum task_kind kind;
     enum task_state state;
-    struct str reason, error; /* why SKIPPED; what FAILED */
+    struct str reason, error; /* why SKIPPED or CANCELED; what FAILED */
     bool cached;
+    bool again; /* a resume does it again, with all that is inside it */
     struct io_values in, out; /* resolved at start; outputs once SUCCEEDED */
     char uuid[37];            /* of its task root */
     void *user;               /* run/'s own record */
     size_t index;             /* in graph.tasks */
 };
+static inline bool task_is_group(const struct task *t)
+{
+    return t->kind >= TASK_DAG;
+}
 
 struct scope {
-    struct scope *parent;
     struct task *owner; /* NULL for the root */
+    size_t iteration;   /* index, when the owner is a loop */
     const struct dag *dag;
     struct io_values in;
     struct task **tasks; /* dag->n_tasks */
-    size_t *first_dependent; /* of task i: dependents[first_dependent[i]] up to [i + 1] */
-    size_t *dependents;      /* indices of siblings that wait for it */
     size_t n_left;       /* tasks not in a final state */
-    bool failed;         /* a task of it failed: no new ordinary tasks start */
+    const struct task *failed; /* the first task of it that failed: no new ordinary tasks start */
 };
 
 struct graph {
     struct arena *a;
     const struct pipeline *p;
     struct scope *root;
-    struct task **tasks; /* every instance, in order of creation */
+    struct task **tasks; /* every instance, in order of creation: owners before what they hold */
     size_t n_tasks;
     /* facts for placeholders */
     struct str run_id, run_name, resource_name, create_time, root_uri;
@@ -106,18 +125,48 @@ struct graph {
  * resolved when it starts). `in` holds the root's inputs. Keeps p, borrows nothing else. */
 void graph_init(struct graph *g, struct arena *a, const struct pipeline *p, const struct io_values *in);
 
+/* graph_check - expressions of conditions and selectors are well-formed; ERR_INPUT with
+ * file:line:col of the task and the column inside the expression */
+int graph_check(const struct pipeline *p, struct err *e);
+
+/* graph_def - the definition that a task path such as "for-loop-2[0]/square" belongs to, whether
+ * or not that iteration exists yet; NULL when there is none */
+const struct task_def *graph_def(const struct pipeline *p, struct str path);
+
 /* What should happen to a PENDING task now? */
 enum task_verdict {
     VERDICT_WAIT,  /* something upstream is not done */
-    VERDICT_START, /* all upstream succeeded */
+    VERDICT_START, /* all upstream succeeded, or ended where that is enough */
     VERDICT_SKIP,  /* an upstream failed or was skipped; *reason says which */
 };
 enum task_verdict task_verdict(struct graph *g, const struct task *t, struct str *reason);
 
+/* task_outlives_stop - does it run even after the run was canceled: exit tasks, tasks that
+ * ignore failures of their upstream, and whatever is inside of one (section 16) */
+bool task_outlives_stop(const struct task *t);
+
 /* task_resolve - section 7: fill t->in. Errors are ERR_INPUT and make the task FAILED */
 int task_resolve(struct graph *g, struct task *t, struct err *e);
 
-/* scope_outputs - the DAG's outputs from its tasks' outputs; what was not produced is left out */
-int scope_outputs(struct graph *g, const struct scope *s, struct io_values *out, struct err *e);
+/* task_condition - after task_resolve: does its condition hold? A task without one: true.
+ * ERR_INPUT makes the task FAILED */
+int task_condition(const struct task *t, bool *holds, struct err *e);
+
+/* loop_open - after task_resolve of a TASK_LOOP: find its items, make t->loop. ERR_INPUT when
+ * they are no list or do not fit the declared type; ERR_LIMIT for too many tasks */
+int loop_open(struct graph *g, struct task *t, struct err *e);
+/* loop_next - instantiate the next iteration; NULL when there is none or the parallelism of the
+ * loop does not allow one now. The caller counts n_active down when one ends. */
+struct scope *loop_next(struct graph *g, struct task *t);
+
+/* group_failed - the task of the group that failed first, NULL when none did */
+const struct task *group_failed(const struct task *t);
+
+/* group_outputs - a group's outputs from its tasks' outputs; what was not produced is left out.
+ * A loop's are lists, by index; artifacts of nested loops are one flat list, parameters lists of
+ * lists (section 14) */
+void group_outputs(struct graph *g, const struct task *t, struct io_values *out);
+/* scope_outputs - the same for one scope: the root's are the run's outputs */
+void scope_outputs(struct graph *g, const struct scope *s, struct io_values *out);
 
 #endif

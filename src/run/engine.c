@@ -37,6 +37,7 @@
 
 #define TICK_MS 100
 #define ADOPTED_POLL_MS 100
+#define READY_AHEAD 32 /* tasks planned beyond those that have a slot */
 
 /* ---- telling the view --------------------------------------------------------------------- */
 
@@ -124,6 +125,14 @@ struct job *job_of(struct engine *en, struct task *t)
     return j;
 }
 
+void job_landed(struct job *j)
+{
+    j->planned = false;
+    j->plan = (struct exec_plan){0};
+    j->at = (struct attempt){0};
+    arena_done(&j->a);
+}
+
 /* ---- watching attempts ------------------------------------------------------------------------ */
 
 static void on_pidfd(void *ctx, uint32_t events)
@@ -157,6 +166,7 @@ int job_watch(struct job *j, struct err *e)
     return loop_watch(j->en->loop, j->pidfd, EPOLLIN, on_pidfd, j, e);
 }
 
+/* The first stop leaves exit tasks alone. */
 static void signal_attempts(struct engine *en, int sig)
 {
     struct err e;
@@ -164,6 +174,8 @@ static void signal_attempts(struct engine *en, int sig)
     for (size_t i = 0; i < en->g.n_tasks; i++) {
         struct job *j = en->g.tasks[i]->user;
         if (!j || en->g.tasks[i]->state != TASK_RUNNING || j->ended)
+            continue;
+        if (!en->stopping_hard && task_outlives_stop(en->g.tasks[i]))
             continue;
         if (j->pidfd >= 0)
             (void)syscall(SYS_pidfd_send_signal, j->pidfd, sig, NULL, 0);
@@ -205,6 +217,7 @@ static void on_signal(void *ctx, uint32_t events)
         }
         if (info.ssi_signo == SIGCHLD)
             continue;
+        en->stopping_hard = en->stopping != 0;
         if (!en->stopping) {
             en->stopping = (int)info.ssi_signo;
             engine_notice(en, NULL, "stopping: waiting up to 10 s for running tasks "
@@ -273,6 +286,8 @@ void engine_done(struct engine *en)
             (void)close(j->pidfd);
         if (j && j->dir_fd >= 0)
             (void)close(j->dir_fd);
+        if (j)
+            arena_done(&j->a);
     }
     loop_free(en->loop);
     for (size_t i = 0; i < 4; i++) {
@@ -280,7 +295,9 @@ void engine_done(struct engine *en)
         if (fd >= 0)
             (void)close(fd);
     }
+    map_done(&en->old_rows);
     free(en->examine);
+    free(en->ready);
     free(en->waiting);
     free(en->ended);
     free(en->spawns);
@@ -311,14 +328,10 @@ int engine_lock(struct engine *en, struct err *e)
 
 /* ---- one turn --------------------------------------------------------------------------------------- */
 
+/* Whatever is examined may be a cache hit, which is reported done. */
 static bool turn_is_durable(const struct engine *en)
 {
-    if (en->n_ended || en->stopping)
-        return true;
-    for (size_t i = 0; i < en->n_examine; i++)
-        if (en->examine[i]->def->cache_enabled && !en->o.no_cache)
-            return true; /* a hit is reported done */
-    return false;
+    return en->n_ended || en->stopping || en->n_examine || en->n_ready > en->first_ready;
 }
 
 int engine_txn(struct engine *en, struct err *e)
@@ -337,9 +350,7 @@ static int examine_one(struct engine *en, struct task *t, struct err *e)
 
     if (t->state != TASK_PENDING)
         return 0;
-    if (en->stopping)
-        return 0; /* swept at the end */
-    if (t->user && ((struct job *)t->user)->attempts)
+    if (((struct job *)t->user)->planned)
         return task_start(en, t, e); /* a retry: what failed elsewhere since does not matter */
     switch (task_verdict(&en->g, t, &reason)) {
     case VERDICT_WAIT:
@@ -347,19 +358,47 @@ static int examine_one(struct engine *en, struct task *t, struct err *e)
     case VERDICT_SKIP:
         return task_close(en, t, TASK_SKIPPED, reason, (struct str){"", 0}, e);
     case VERDICT_START:
-        return task_start(en, t, e);
+        if (task_is_group(t))
+            return task_start(en, t, e);
+        PUSH(en->ready, en->n_ready, en->cap_ready, t);
+        return 0;
     }
+    return 0;
+}
+
+/* Inputs, argv and the cache key of a task are made when its turn is near: a loop of 10,000 does
+ * not hold 10,000 command lines. */
+static int start_ready(struct engine *en, struct err *e)
+{
+    while (en->first_ready < en->n_ready && en->n_waiting < en->jobs_max + READY_AHEAD) {
+        struct task *t = en->ready[en->first_ready++];
+        if (t->state == TASK_PENDING && task_start(en, t, e) < 0)
+            return -1;
+    }
+    if (en->first_ready == en->n_ready)
+        en->first_ready = en->n_ready = 0;
+    return 0;
+}
+
+static int examine_all(struct engine *en, struct err *e)
+{
+    do {
+        for (size_t i = 0; i < en->n_examine; i++) /* grows while we go */
+            if (examine_one(en, en->examine[i], e) < 0)
+                return -1;
+        en->n_examine = 0;
+        if (start_ready(en, e) < 0)
+            return -1;
+    } while (en->n_examine); /* cache hits wake what needs them */
     return 0;
 }
 
 static int launch_waiting(struct engine *en, struct err *e)
 {
-    size_t kept = en->first_waiting;
+    size_t kept = 0;
 
-    if (en->stopping)
-        return 0;
     /* In order; one that does not fit does not hold up smaller ones behind it. */
-    for (size_t i = en->first_waiting; i < en->n_waiting; i++) {
+    for (size_t i = 0; i < en->n_waiting; i++) {
         struct task *t = en->waiting[i];
         int rc = 0;
 
@@ -383,6 +422,8 @@ static int launch_waiting(struct engine *en, struct err *e)
     return 0;
 }
 
+/* What has not started does not start any more, but for exit tasks (section 16). Groups under way
+ * end by themselves when all in them has. */
 static int cancel_pending(struct engine *en, struct err *e)
 {
     struct str reason = en->timed_out ? STR("the run's time-out was reached")
@@ -390,13 +431,11 @@ static int cancel_pending(struct engine *en, struct err *e)
 
     for (size_t i = 0; i < en->g.n_tasks; i++) {
         struct task *t = en->g.tasks[i];
-        if (t->state == TASK_PENDING && t->kind != TASK_DAG &&
-            task_close(en, t, TASK_CANCELED, reason, (struct str){"", 0}, e) < 0)
-            return -1;
-    }
-    for (size_t i = en->g.n_tasks; i-- > 0;) {
-        struct task *t = en->g.tasks[i];
-        if (!task_state_final(t->state) && t->kind == TASK_DAG &&
+        const struct task *owner = t->scope->owner;
+        bool may_run = task_outlives_stop(t) && !en->stopping_hard &&
+                       (!owner || owner->state == TASK_RUNNING || task_outlives_stop(owner));
+
+        if (t->state == TASK_PENDING && !may_run &&
             task_close(en, t, TASK_CANCELED, reason, (struct str){"", 0}, e) < 0)
             return -1;
     }
@@ -407,23 +446,24 @@ static int finish_run(struct engine *en, struct err *e);
 
 static int turn(struct engine *en, struct err *e)
 {
+    bool busy = en->n_ended || en->n_examine || en->stopping ||
+                (en->n_ready > en->first_ready && en->n_waiting < en->jobs_max + READY_AHEAD) ||
+                (en->n_waiting && en->running < en->jobs_max);
+
+    if (busy && engine_txn(en, e) < 0)
+        return -1;
     for (size_t i = 0; i < en->n_ended; i++) {
         en->ended[i]->ended = false;
-        if (engine_txn(en, e) < 0 || task_ended(en, en->ended[i], e) < 0)
+        if (task_ended(en, en->ended[i], e) < 0)
             return -1;
     }
-    for (size_t i = 0; i < en->n_examine; i++) /* grows while we go */
-        if (engine_txn(en, e) < 0 || examine_one(en, en->examine[i], e) < 0)
-            return -1;
     en->n_ended = 0;
-    en->n_examine = 0;
-    if (en->n_waiting > en->first_waiting && en->running < en->jobs_max &&
-        (engine_txn(en, e) < 0 || launch_waiting(en, e) < 0))
+    if (en->stopping && cancel_pending(en, e) < 0)
         return -1;
-    if (en->stopping && !en->running) {
-        if (engine_txn(en, e) < 0 || cancel_pending(en, e) < 0)
-            return -1;
-    }
+    if (examine_all(en, e) < 0)
+        return -1;
+    if (en->n_waiting && en->running < en->jobs_max && launch_waiting(en, e) < 0)
+        return -1;
     if (en->g.root->n_left == 0 && !en->running && !en->finished &&
         (engine_txn(en, e) < 0 || finish_run(en, e) < 0))
         return -1;
@@ -482,18 +522,18 @@ static void outputs_json(struct engine *en, const struct io_values *out, struct 
 
 static void count_tasks(struct engine *en)
 {
-    size_t containers = 0;
+    size_t ran = 0;
 
     for (size_t i = 0; i < en->g.n_tasks; i++) {
         const struct task *t = en->g.tasks[i];
-        if (t->kind == TASK_DAG)
+        if (task_is_group(t))
             continue;
-        containers++;
+        en->out->n_tasks++;
         en->out->n_cached += t->cached;
         en->out->n_failed += t->state == TASK_FAILED;
+        ran += t->state == TASK_SUCCEEDED && !t->cached;
     }
-    en->out->n_tasks = containers;
-    en->out->nothing_new = containers && en->out->n_cached == containers;
+    en->out->nothing_new = en->out->n_cached && !ran && !en->out->n_failed;
 }
 
 static int set_tags(struct engine *en, struct err *e)
@@ -526,8 +566,7 @@ static int finish_run(struct engine *en, struct err *e)
     bool won;
 
     buf_init(&text, LIMIT_RESULT_BYTES);
-    if (scope_outputs(&en->g, en->g.root, &out, e) < 0)
-        return -1;
+    scope_outputs(&en->g, en->g.root, &out);
     outputs_json(en, &out, &text);
     count_tasks(en);
     en->finished = true;
@@ -598,7 +637,7 @@ int engine_loop(struct engine *en, struct err *e)
         struct job *j = en->g.tasks[i]->user;
         if (j && j->adopted && job_watch(j, e) < 0)
             return -1;
-        if (!en->g.tasks[i]->scope->owner || en->g.tasks[i]->scope->owner->state == TASK_RUNNING)
+        if (!en->g.tasks[i]->scope->owner)
             engine_examine(en, en->g.tasks[i]);
     }
     for (;;) {

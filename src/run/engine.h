@@ -4,6 +4,7 @@
  *   engine.c   the loop: turns, signals, time-out, the end of a run
  *   task.c     one task: resolve, start, finish, retry
  *   group.c    tasks that hold tasks
+ *   record.c   rows of task instances, those of an earlier life too
  *   reuse.c    inputs and outputs as rows, the cache
  *   launch.c   an attempt: directory, attempt.json, rows, supervisor
  *   prepare.c  what is checked before the start: images, packages, GPUs
@@ -36,6 +37,7 @@ struct image_use {
 struct job {
     struct engine *en;
     struct task *t;
+    struct arena a; /* of one flight: plan, attempt and result; emptied when the task has ended */
     int64_t row; /* in table task */
     uint32_t attempts, host_failures;
     struct image_use *image;
@@ -73,8 +75,10 @@ struct engine {
     /* queues of tasks, all arrays living on the heap */
     struct task **examine; /* something upstream changed */
     size_t n_examine, cap_examine;
-    struct task **waiting; /* ready, no slot yet; from first_waiting on */
-    size_t n_waiting, cap_waiting, first_waiting;
+    struct task **ready; /* may start, not looked at yet; from first_ready on */
+    size_t n_ready, cap_ready, first_ready;
+    struct task **waiting; /* planned, no slot yet */
+    size_t n_waiting, cap_waiting;
     struct job **ended;
     size_t n_ended, cap_ended;
     struct job **spawns;
@@ -82,10 +86,13 @@ struct engine {
     uint32_t running, jobs_max, cpu_millis_used, cpu_millis_max;
     size_t n_backoff;
     bool in_txn, recorded, blocked_by_memory;
-    int stopping;   /* 0, or the signal that cancels the run */
+    int stopping;       /* 0, or the signal that cancels the run */
+    bool stopping_hard; /* told twice: exit tasks do not run either */
     bool timed_out, detached, finished;
     const struct run_tag *tags;
     size_t n_tags;
+    struct map old_rows; /* of a resume: path -> struct db_task */
+    struct str from;     /* resume --from: this task and what needs it are done again */
     struct run_outcome *out;
 };
 
@@ -106,6 +113,7 @@ void engine_examine(struct engine *en, struct task *t);
 int engine_txn(struct engine *en, struct err *e);
 
 struct job *job_of(struct engine *en, struct task *t); /* made at first use */
+void job_landed(struct job *j); /* its task has ended: what only the flight needed goes */
 int job_watch(struct job *j, struct err *e);  /* adopted attempts poll a lock instead */
 
 /* task.c: all inside the turn's transaction; a task's own failure is no error of these */
@@ -123,9 +131,14 @@ void task_settle(struct engine *en, struct task *t, enum task_state state, struc
 
 /* group.c */
 int group_start(struct engine *en, struct task *t, struct err *e);
-/* group_ended - ends the task that owns the scope when the last task in it has ended */
+/* group_ended - a task of the scope has ended: when it was the last one, end what owns the scope,
+ * or start the loop's next iterations */
 int group_ended(struct engine *en, struct scope *s, struct err *e);
-int group_close_inner(struct engine *en, struct task *t, struct str reason, struct err *e);
+/* group_close_inner - the group t has ended before what it holds: that does not run either */
+int group_close_inner(struct engine *en, struct task *t, struct err *e);
+
+/* record.c: rows of task instances. A resumed run finds the rows of its first life here. */
+int record_scope(struct engine *en, struct scope *s, struct err *e);
 
 /* reuse.c */
 int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e);

@@ -20,16 +20,18 @@
 #include "run/spawner.h"
 #include "store/tree.h"
 
-static void add_env(struct engine *en, struct attempt *at, const char *kv)
+#define EXIT_TASK_MS (10 * 60 * 1000)
+
+static void add_env(struct arena *a, struct attempt *at, const char *kv)
 {
     size_t key = strcspn(kv, "=") + 1;
 
     for (size_t i = 0; i < at->n_env; i++)
         if (strncmp(at->env[i], kv, key) == 0) {
-            at->env[i] = arena_strdup(&en->a, kv);
+            at->env[i] = arena_strdup(a, kv);
             return;
         }
-    at->env[at->n_env++] = arena_strdup(&en->a, kv);
+    at->env[at->n_env++] = arena_strdup(a, kv);
 }
 
 static const char *env_of(const struct attempt *at, const char *name)
@@ -45,49 +47,50 @@ static const char *env_of(const struct attempt *at, const char *name)
 static void fill_env(struct engine *en, struct job *j, struct attempt *at)
 {
     const struct image *img = &j->image->image;
-    struct arena *a = &en->a;
+    struct arena *a = &j->a;
 
     at->env = arena_alloc(a, (img->n_env + j->plan.n_env + en->o.n_env + 12) * sizeof(*at->env));
     for (size_t i = 0; i < img->n_env; i++)
-        add_env(en, at, img->env[i]);
+        add_env(a, at, img->env[i]);
     for (size_t i = 0; i < j->plan.n_env; i++)
-        add_env(en, at, j->plan.env[i]);
+        add_env(a, at, j->plan.env[i]);
     for (size_t i = 0; i < en->o.n_env; i++)
-        add_env(en, at, en->o.env[i]);
+        add_env(a, at, en->o.env[i]);
     if (!env_of(at, "PATH"))
-        add_env(en, at, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    add_env(en, at, arena_printf(a, "KFP_POD_NAME=%s-%.*s", en->name, STR_ARG(j->t->def->key)));
-    add_env(en, at, arena_printf(a, "KFP_POD_UID=%s", j->t->uuid));
-    add_env(en, at, arena_printf(a, "KFP_RETRY_INDEX=%u", j->attempts - 1));
-    add_env(en, at, "DUGOUT_CHECKPOINT_DIR=/run/dugout/checkpoint");
+        add_env(a, at, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    add_env(a, at, arena_printf(a, "KFP_POD_NAME=%s-%.*s", en->name, STR_ARG(j->t->def->key)));
+    add_env(a, at, arena_printf(a, "KFP_POD_UID=%s", j->t->uuid));
+    add_env(a, at, arena_printf(a, "KFP_RETRY_INDEX=%u", j->attempts - 1));
+    add_env(a, at, "DUGOUT_CHECKPOINT_DIR=/run/dugout/checkpoint");
     if (j->shim) {
         const char *had = env_of(at, "PYTHONPATH");
-        add_env(en, at, had && *had ? arena_printf(a, "PYTHONPATH=" SHIM_MOUNT ":%s", had)
+        add_env(a, at, had && *had ? arena_printf(a, "PYTHONPATH=" SHIM_MOUNT ":%s", had)
                                     : "PYTHONPATH=" SHIM_MOUNT);
     }
 }
 
-static void add_mount(struct engine *en, struct attempt *at, const char *src, const char *dst,
+static void add_mount(struct arena *a, struct attempt *at, const char *src, const char *dst,
                       bool rw)
 {
     for (size_t i = 0; i < at->n_mounts; i++)
         if (strcmp(at->mounts[i].dst, dst) == 0)
             return; /* the same artifact on two inputs */
-    at->mounts = arena_grow(&en->a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
+    at->mounts = arena_grow(a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
     at->mounts[at->n_mounts - 1] = (struct attempt_mount){src, dst, rw};
 }
 
-static int mount_inputs(struct engine *en, const struct task *t, struct attempt *at,
-                        struct err *e)
+static int mount_inputs(struct engine *en, struct job *j, struct attempt *at, struct err *e)
 {
+    const struct task *t = j->t;
+
     for (size_t i = 0; i < t->in.n_artifacts; i++)
         for (size_t k = 0; k < t->in.artifacts[i].n_items; k++) {
             const struct artifact *f = &t->in.artifacts[i].items[k];
-            struct str dst = exec_uri_to_path(&en->a, f->uri);
+            struct str dst = exec_uri_to_path(&j->a, f->uri);
             char src[LIMIT_PATH_BYTES];
             struct attempt_input *in;
 
-            at->inputs = arena_grow(&en->a, at->inputs, &at->n_inputs, sizeof(*at->inputs));
+            at->inputs = arena_grow(&j->a, at->inputs, &at->n_inputs, sizeof(*at->inputs));
             in = &at->inputs[at->n_inputs - 1];
             *in = (struct attempt_input){f->uri, f->kind, f->digest, f->size_bytes, f->n_files};
             if (str_eqz(f->kind, "none") || !dst.len || dst.ptr[0] != '/')
@@ -96,13 +99,13 @@ static int mount_inputs(struct engine *en, const struct task *t, struct attempt 
                     ? tree_checkout_path(en->env->store, f->digest.ptr, src, sizeof src, e) < 0
                     : blob_path(en->env->store, f->digest.ptr, src, sizeof src, e) < 0)
                 return err_at(e, "input %.*s", STR_ARG(t->in.artifacts[i].name));
-            add_mount(en, at, arena_strdup(&en->a, src), arena_strndup(&en->a, dst.ptr, dst.len),
+            add_mount(&j->a, at, arena_strdup(&j->a, src), arena_strndup(&j->a, dst.ptr, dst.len),
                       false);
         }
     return 0;
 }
 
-static void fill_argv(struct engine *en, struct job *j, struct attempt *at)
+static void fill_argv(struct job *j, struct attempt *at)
 {
     const struct image *img = &j->image->image;
     size_t n = 0;
@@ -112,11 +115,11 @@ static void fill_argv(struct engine *en, struct job *j, struct attempt *at)
         at->n_argv = j->plan.n_argv - j->skip_words;
         return;
     }
-    at->argv = arena_alloc(&en->a, (img->n_entrypoint + img->n_cmd + 1) * sizeof(*at->argv));
+    at->argv = arena_alloc(&j->a, (img->n_entrypoint + img->n_cmd + 1) * sizeof(*at->argv));
     for (size_t i = 0; i < img->n_entrypoint; i++)
-        at->argv[n++] = arena_strdup(&en->a, img->entrypoint[i]);
+        at->argv[n++] = arena_strdup(&j->a, img->entrypoint[i]);
     for (size_t i = 0; i < img->n_cmd; i++)
-        at->argv[n++] = arena_strdup(&en->a, img->cmd[i]);
+        at->argv[n++] = arena_strdup(&j->a, img->cmd[i]);
     at->n_argv = n;
 }
 
@@ -139,17 +142,17 @@ static int signal_number(const char *name)
     return n > 0 && n < 65 ? n : SIGTERM;
 }
 
-static void fill_outputs(struct engine *en, struct job *j, struct attempt *at)
+static void fill_outputs(struct job *j, struct attempt *at)
 {
     const struct io_defs *defs = &j->t->def->component->out;
 
-    at->params = arena_alloc(&en->a, (defs->n_params + 1) * sizeof(*at->params));
+    at->params = arena_alloc(&j->a, (defs->n_params + 1) * sizeof(*at->params));
     for (size_t i = 0; i < defs->n_params; i++)
         at->params[at->n_params++] =
             (struct attempt_output){.name = defs->params[i].name,
                                     .param_type = defs->params[i].type,
                                     .path = j->plan.params[i].path};
-    at->artifacts = arena_alloc(&en->a, (defs->n_artifacts + 1) * sizeof(*at->artifacts));
+    at->artifacts = arena_alloc(&j->a, (defs->n_artifacts + 1) * sizeof(*at->artifacts));
     for (size_t i = 0; i < defs->n_artifacts; i++)
         at->artifacts[at->n_artifacts++] =
             (struct attempt_output){.name = defs->artifacts[i].name,
@@ -158,6 +161,16 @@ static void fill_outputs(struct engine *en, struct job *j, struct attempt *at)
                                     .uri = j->plan.artifacts[i].uri,
                                     .path = j->plan.artifacts[i].path,
                                     .metadata = defs->artifacts[i].metadata};
+}
+
+/* An exit task runs after the run's time-out, too, and must end some day. */
+static int64_t deadline_of(const struct engine *en, const struct task *t)
+{
+    int64_t now = clock_unix_ms();
+
+    if (!en->deadline_unix_ms || !task_outlives_stop(t))
+        return en->deadline_unix_ms;
+    return (now > en->deadline_unix_ms ? now : en->deadline_unix_ms) + EXIT_TASK_MS;
 }
 
 static int fill_attempt(struct engine *en, struct job *j, struct err *e)
@@ -178,7 +191,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         .n_lowers = img->n_layers,
         .cwd = str_of(img->workdir[0] ? img->workdir : "/"),
         .user = str_of(img->user),
-        .hostname = str_of(arena_strndup(&en->a, j->t->def->key.ptr,
+        .hostname = str_of(arena_strndup(&j->a, j->t->def->key.ptr,
                                          j->t->def->key.len < 63 ? j->t->def->key.len : 63)),
         .stop_signal = img->stop_signal[0] ? signal_number(img->stop_signal) : SIGTERM,
         .network_host = en->o.network_host,
@@ -186,7 +199,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
             j->res.memory_limit_bytes ? j->res.memory_limit_bytes : en->o.memory_bytes,
         .cpu_millis = j->res.cpu_limit_millis,
         .pids_max = en->o.pids_max,
-        .deadline_unix_ms = en->deadline_unix_ms,
+        .deadline_unix_ms = deadline_of(en, j->t),
         .log_max_bytes = en->o.log_max_bytes,
         .home = str_of(en->env->home),
         .task_root_path = j->plan.task_root_path,
@@ -196,24 +209,24 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         .host_failures = j->host_failures,
         .host_retries = en->o.host_retries,
     };
-    fill_argv(en, j, at);
+    fill_argv(j, at);
     if (!at->n_argv)
         return err_set(e, ERR_INPUT,
                        "neither the component nor image %.*s says what to run",
                        STR_ARG(j->plan.image));
     fill_env(en, j, at);
-    fill_outputs(en, j, at);
-    checkpoint = arena_printf(&en->a, "%s/runs/%s/%lld.checkpoint", en->env->home, en->id,
+    fill_outputs(j, at);
+    checkpoint = arena_printf(&j->a, "%s/runs/%s/%lld.checkpoint", en->env->home, en->id,
                               (long long)j->row);
     if (fd_mkdirs(AT_FDCWD, checkpoint, 0777, e) < 0)
         return -1;
     (void)chmod(checkpoint, 0777); /* the umask took the write bits; images run as any uid */
-    add_mount(en, at, checkpoint, "/run/dugout/checkpoint", true);
+    add_mount(&j->a, at, checkpoint, "/run/dugout/checkpoint", true);
     if (j->shim)
-        add_mount(en, at, j->image->facts.shim_dir.ptr, SHIM_MOUNT, false);
+        add_mount(&j->a, at, j->image->facts.shim_dir.ptr, SHIM_MOUNT, false);
     for (size_t i = 0; i < en->o.n_mounts; i++)
-        add_mount(en, at, en->o.mounts[i].src, en->o.mounts[i].dst, en->o.mounts[i].rw);
-    return mount_inputs(en, j->t, at, e);
+        add_mount(&j->a, at, en->o.mounts[i].src, en->o.mounts[i].dst, en->o.mounts[i].rw);
+    return mount_inputs(en, j, at, e);
 }
 
 static int make_attempt_dir(struct engine *en, struct job *j, struct err *e)
@@ -256,7 +269,7 @@ static int record_start(struct engine *en, struct job *j, struct err *e)
     struct db_attempt_new n = {.task = j->row,
                                .number = j->attempts,
                                .started_unix_ms = now,
-                               .dir = str_of(arena_printf(&en->a, "runs/%s", j->rel)),
+                               .dir = str_of(arena_printf(&j->a, "runs/%s", j->rel)),
                                .image_hex = str_of(j->image->hex)};
     bool won;
 

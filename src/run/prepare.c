@@ -150,10 +150,10 @@ static void add_missing(struct buf *out, struct str where, const char *text)
 }
 
 /* e gets what makes the whole check impossible; *missing what is not there */
-static int check_task(struct engine *en, const struct task *t, struct buf *missing,
+static int check_task(struct engine *en, const struct task_def *t, struct buf *missing,
                       enum err_code *worst, struct err *e)
 {
-    const struct executor *x = t->def->component->executor;
+    const struct executor *x = t->component->executor;
     AUTO_BUF struct buf wheels = {0};
     struct image_use *img;
     struct err why = {0};
@@ -161,7 +161,7 @@ static int check_task(struct engine *en, const struct task *t, struct buf *missi
     bool shim;
 
     if ((x->res.accelerator_type.len || x->res.accelerator_count.len) && !en->o.gpus_none) {
-        add_missing(missing, t->path,
+        add_missing(missing, t->key,
                     "it asks for a GPU, and this version gives none to boxes (--gpus none runs it "
                     "without)");
         *worst = ERR_MISSING;
@@ -174,7 +174,7 @@ static int check_task(struct engine *en, const struct task *t, struct buf *missi
             *e = why;
             return -1;
         }
-        add_missing(missing, t->path, why.text);
+        add_missing(missing, t->key, why.text);
         *worst = why.code;
         return 0;
     }
@@ -184,37 +184,59 @@ static int check_task(struct engine *en, const struct task *t, struct buf *missi
             *e = why;
             return -1;
         }
-        add_missing(missing, t->path, why.text);
+        add_missing(missing, t->key, why.text);
         *worst = why.code;
     } else if (wheels.len) {
         AUTO_BUF struct buf text = {0};
         buf_init(&text, 8192);
         buf_addf(&text, "image %.*s lacks %s", STR_ARG(x->image), buf_str(&wheels));
-        add_missing(missing, t->path, buf_str(&text));
+        add_missing(missing, t->key, buf_str(&text));
         *worst = ERR_MISSING;
     }
     return 0;
 }
 
+struct check {
+    struct map groups, executors; /* by name, each looked at once */
+    struct buf missing;
+    enum err_code worst;
+};
+
+static int check_dag(struct engine *en, struct check *c, const struct dag *dag, struct err *e)
+{
+    for (size_t i = 0; i < dag->n_tasks; i++) {
+        const struct task_def *t = &dag->tasks[i];
+        struct map *seen = t->component->dag ? &c->groups : &c->executors;
+        struct str name = t->component->dag ? t->component->name : t->component->executor->label;
+        int rc;
+
+        if (map_get(seen, name))
+            continue;
+        map_put(seen, name, (void *)t);
+        if (t->component->dag)
+            rc = check_dag(en, c, t->component->dag, e);
+        else if (t->component->executor->kind == EXECUTOR_CONTAINER)
+            rc = check_task(en, t, &c->missing, &c->worst, e);
+        else
+            rc = 0;
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Branches that may not be taken are looked at, too: nobody knows yet. */
 int prepare_images(struct engine *en, struct err *e)
 {
-    AUTO_BUF struct buf missing = {0};
-    struct map seen = {0};
-    enum err_code worst = ERR_NONE;
-    int rc = 0;
+    struct check c = {.worst = ERR_NONE};
+    int rc;
 
-    buf_init(&missing, 64 * KIB);
-    for (size_t i = 0; i < en->g.n_tasks && rc == 0; i++) {
-        const struct task *t = en->g.tasks[i];
-        if (t->kind != TASK_CONTAINER || map_get(&seen, t->def->component->executor->label))
-            continue; /* one report for each executor */
-        map_put(&seen, t->def->component->executor->label, en->g.tasks[i]);
-        rc = check_task(en, t, &missing, &worst, e);
-    }
-    map_done(&seen);
-    if (rc < 0)
-        return -1;
-    if (missing.len)
-        return err_set(e, worst, "%s", buf_str(&missing));
-    return 0;
+    buf_init(&c.missing, 64 * KIB);
+    rc = check_dag(en, &c, en->p.root->dag, e);
+    if (rc == 0 && c.missing.len)
+        rc = err_set(e, c.worst, "%s", buf_str(&c.missing));
+    map_done(&c.groups);
+    map_done(&c.executors);
+    buf_done(&c.missing);
+    return rc;
 }

@@ -170,93 +170,20 @@ static int graph_of_run(struct engine *en, const struct db_run *row, struct err 
     return 0;
 }
 
-static struct task *task_by_path(struct engine *en, struct str path)
+/* the rows of the run's first life, for record_scope() */
+static int find_old_rows(struct engine *en, const char *from_task, struct err *e)
 {
-    for (size_t i = 0; i < en->g.n_tasks; i++)
-        if (str_eq(en->g.tasks[i]->path, path))
-            return en->g.tasks[i];
-    return NULL;
-}
-
-/* tasks to do again: `from` and everything downstream of it in its scope */
-static void mark_again(struct task *t, bool *again)
-{
-    size_t me = (size_t)(t->def - t->scope->dag->tasks);
-
-    if (again[t->index])
-        return;
-    again[t->index] = true;
-    for (size_t k = t->scope->first_dependent[me]; k < t->scope->first_dependent[me + 1]; k++)
-        mark_again(t->scope->tasks[t->scope->dependents[k]], again);
-    for (size_t i = 0; t->inner && i < t->inner->dag->n_tasks; i++)
-        again[t->inner->tasks[i]->index] = true;
-    if (t->scope->owner)
-        mark_again(t->scope->owner, again);
-}
-
-static int adopt(struct engine *en, struct task *t, const struct db_task *row, struct err *e)
-{
-    struct job *j = job_of(en, t);
-    char rel[96];
-
-    snprintf(rel, sizeof rel, "%lld.%lld", (long long)row->id, (long long)row->attempts);
-    j->dir_fd = openat(en->run_fd, rel, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (j->dir_fd < 0)
-        return err_sys(e, errno, "open the attempt of task %.*s", STR_ARG(t->path));
-    j->rel = arena_printf(&en->a, "%s/%s", en->id, rel);
-    if (attempt_read_in(&en->a, j->dir_fd, &j->at, e) < 0)
-        return -1;
-    t->state = TASK_RUNNING;
-    j->adopted = true;
-    j->started_mono_ns = clock_mono_ns() - (clock_unix_ms() - row->started_unix_ms) * 1000000;
-    en->running++;
-    engine_notice(en, t, "task %.*s still runs: adopted", STR_ARG(t->path));
-    return 0;
-}
-
-static int restore_task(struct engine *en, struct task *t, const struct db_task *row, bool again,
-                        struct err *e)
-{
-    struct job *j = job_of(en, t);
-    bool won;
-
-    j->row = row->id;
-    j->attempts = (uint32_t)row->attempts;
-    j->host_failures = (uint32_t)row->host_failures;
-    snprintf(t->uuid, sizeof t->uuid, "%.*s", STR_ARG(row->uuid));
-    if (row->state == DB_SUCCEEDED && !again) {
-        t->state = TASK_SUCCEEDED;
-        t->cached = row->cached;
-        t->scope->n_left--;
-        return task_outputs_from_rows(en, t, e);
-    }
-    if (row->state == DB_RUNNING && t->kind == TASK_CONTAINER)
-        return adopt(en, t, row, e);
-    if (row->state == DB_PENDING)
-        return 0;
-    return db_task_reset(en->env->db, row->id, &won, e);
-}
-
-static int restore(struct engine *en, const char *from_task, struct err *e)
-{
-    AUTO_ARENA struct arena tmp = {0};
     struct db_task *rows;
     size_t n;
-    bool *again = arena_alloc(&tmp, en->g.n_tasks + 1);
 
-    if (from_task) {
-        struct task *t = task_by_path(en, str_of(from_task));
-        if (!t)
-            return err_set(e, ERR_MISSING, "run %s has no task %s", en->name, from_task);
-        mark_again(t, again);
-    }
-    if (db_tasks_in(&tmp, en->env->db, en->row, &rows, &n, e) < 0)
+    if (db_tasks_in(&en->a, en->env->db, en->row, &rows, &n, e) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++) {
-        struct task *t = task_by_path(en, rows[i].path);
-        if (t && restore_task(en, t, &rows[i], again[t->index], e) < 0)
-            return -1;
-    }
+    for (size_t i = 0; i < n; i++)
+        map_put(&en->old_rows, rows[i].path, &rows[i]);
+    en->from = str_of(from_task ? from_task : "");
+    if (from_task && !map_get(&en->old_rows, en->from))
+        return err_set(e, ERR_MISSING, "run %s has no task %s (dugout show %s lists them)",
+                       en->name, from_task, en->name);
     return 0;
 }
 
@@ -284,7 +211,9 @@ static int reopen(struct engine *en, const struct db_run *row, const char *from_
                            (struct str){buf_str(&options), options.len}, en->deadline_unix_ms,
                            e) < 0)
         return -1;
-    return restore(en, from_task, e);
+    if (find_old_rows(en, from_task, e) < 0)
+        return -1;
+    return record_scope(en, en->g.root, e);
 }
 
 int run_resume(struct run_env *env, const char *run_id, const char *from_task,

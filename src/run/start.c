@@ -71,13 +71,11 @@ static int check_tags(struct engine *en, const struct run_request *rq, struct er
 {
     for (size_t i = 0; i < rq->n_tags; i++) {
         const struct run_tag *tag = &rq->tags[i];
-        const struct task *t = NULL;
-        for (size_t k = 0; k < en->g.n_tasks && !t; k++)
-            if (str_eqz(en->g.tasks[k]->path, tag->task))
-                t = en->g.tasks[k];
-        if (!t || !io_artifact(&t->def->component->out, str_of(tag->output)))
+        const struct task_def *def = graph_def(&en->p, str_of(tag->task));
+
+        if (!def || !io_artifact(&def->component->out, str_of(tag->output)))
             return err_set(e, ERR_INPUT, "--tag %s:%s=%s: the pipeline has no such %s", tag->task,
-                           tag->output, tag->name, t ? "output artifact" : "task");
+                           tag->output, tag->name, def ? "output artifact" : "task");
     }
     return 0;
 }
@@ -110,7 +108,7 @@ static int prepare(struct engine *en, const struct run_request *rq, struct err *
     if (!en->o.log_max_bytes)
         en->o.log_max_bytes = LIMIT_LOG_BYTES;
     if (pipeline_parse_in(&en->a, str_of(rq->file), rq->text, &po, &en->p, e) < 0 ||
-        pipeline_supported(&en->p, e) < 0 ||
+        pipeline_supported(&en->p, e) < 0 || graph_check(&en->p, e) < 0 ||
         pipeline_root_params_in(&en->a, &en->p, rq->params, rq->n_params, &params, e) < 0)
         return -1;
     uuid_new(en->id);
@@ -172,27 +170,6 @@ static int record_inputs(struct engine *en, struct err *e)
     return 0;
 }
 
-static int record_tasks(struct engine *en, struct err *e)
-{
-    for (size_t i = 0; i < en->g.n_tasks; i++) {
-        struct task *t = en->g.tasks[i];
-        struct job *j = job_of(en, t);
-        struct db_task_new n = {.run = en->row,
-                                .path = t->path,
-                                .name = t->def->key,
-                                .kind = t->kind == TASK_DAG ? STR("dag") : STR("container"),
-                                .state = DB_PENDING};
-
-        if (t->scope->owner) /* owners come before what is inside them */
-            n.parent = job_of(en, t->scope->owner)->row;
-        uuid_new(t->uuid);
-        n.uuid = str_of(t->uuid);
-        if (db_task_insert(en->env->db, &n, &j->row, e) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static int record_external(struct engine *en, struct err *e)
 {
     for (size_t i = 0; i < en->o.n_mounts; i++) {
@@ -250,7 +227,7 @@ static int record_run(struct engine *en, const struct run_request *rq, struct er
     n.options_json = (struct str){buf_str(&options), options.len};
     n.parameters_json = (struct str){buf_str(&params), params.len};
     if (db_run_create(en->env->db, &n, &en->row, e) < 0 || record_inputs(en, e) < 0 ||
-        record_tasks(en, e) < 0 || record_external(en, e) < 0)
+        record_scope(en, en->g.root, e) < 0 || record_external(en, e) < 0)
         return -1;
     return 0;
 }
@@ -357,7 +334,7 @@ int run_plan(struct run_env *env, const struct run_request *rq, struct buf *out_
         jw_obj(&w);
         jw_key(&w, "path");
         jw_str(&w, t->path);
-        jw_kstr(&w, "kind", t->kind == TASK_DAG ? "dag" : "container");
+        jw_kstr(&w, "kind", task_kind_name(t->kind));
         jw_kbool(&w, "cached", t->cached);
         jw_key(&w, "image");
         if (t->kind == TASK_CONTAINER)

@@ -33,7 +33,7 @@ static void note_failure(struct engine *en, const struct task *t, struct str err
 {
     const struct job *j = t->user;
 
-    if (en->out->failed_task[0] || t->kind == TASK_DAG)
+    if (en->out->failed_task[0] || (task_is_group(t) && group_failed(t)))
         return; /* the first one, and the one that holds the cause */
     snprintf(en->out->failed_task, sizeof en->out->failed_task, "%.*s", STR_ARG(t->path));
     snprintf(en->out->error, sizeof en->out->error, "%.*s", STR_ARG(error));
@@ -46,19 +46,24 @@ void task_settle(struct engine *en, struct task *t, enum task_state state, struc
                  struct str error)
 {
     struct scope *s = t->scope;
-    size_t me = (size_t)(t->def - s->dag->tasks);
+    const struct dag *dag = s->dag;
+    size_t me = (size_t)(t->def - dag->tasks);
+    struct job *j = t->user;
 
     t->state = state;
     t->reason = arena_str(&en->a, reason);
     t->error = arena_str(&en->a, error);
     s->n_left--;
     if (state == TASK_FAILED) {
-        s->failed = true;
-        note_failure(en, t, error);
+        if (!s->failed)
+            s->failed = t;
+        note_failure(en, t, t->error);
     }
-    for (size_t k = s->first_dependent[me]; k < s->first_dependent[me + 1]; k++)
-        engine_examine(en, s->tasks[s->dependents[k]]);
+    for (size_t k = dag->first_dependent[me]; k < dag->first_dependent[me + 1]; k++)
+        engine_examine(en, s->tasks[dag->dependents[k]]);
     engine_event(en, RUN_EVENT_TASK, t, NULL);
+    if (j)
+        job_landed(j);
 }
 
 int task_close(struct engine *en, struct task *t, enum task_state state, struct str reason,
@@ -76,7 +81,7 @@ int task_close(struct engine *en, struct task *t, enum task_state state, struct 
     if (db_task_finish(en->env->db, job_of(en, t)->row, &end, &won, e) < 0)
         return -1;
     task_settle(en, t, state, reason, error);
-    if (t->inner && state != TASK_SUCCEEDED && group_close_inner(en, t, STR("its DAG did not run"), e) < 0)
+    if (state != TASK_SUCCEEDED && group_close_inner(en, t, e) < 0)
         return -1;
     return group_ended(en, t->scope, e);
 }
@@ -119,8 +124,8 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
 
     if (!t->uuid[0])
         uuid_new(t->uuid);
-    if (exec_plan_in(&en->a, &en->g, t, &j->plan, e) < 0 ||
-        exec_resources(&en->a, &en->g, t, &j->res, e) < 0)
+    if (exec_plan_in(&j->a, &en->g, t, &j->plan, e) < 0 ||
+        exec_resources(&j->a, &en->g, t, &j->res, e) < 0)
         return -1;
     if (j->res.accelerators && !en->o.gpus_none)
         return err_set(e, ERR_MISSING,
@@ -140,6 +145,11 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
     return 0;
 }
 
+static struct str condition_in_words(struct engine *en, const struct task *t)
+{
+    return str_of(arena_printf(&en->a, "its condition is false: %.*s", STR_ARG(t->def->condition)));
+}
+
 int task_start(struct engine *en, struct task *t, struct err *e)
 {
     struct job *j = job_of(en, t);
@@ -147,9 +157,12 @@ int task_start(struct engine *en, struct task *t, struct err *e)
     int rc;
 
     if (!j->planned) {
-        if (task_resolve(&en->g, t, &why) < 0)
+        bool holds;
+        if (task_resolve(&en->g, t, &why) < 0 || task_condition(t, &holds, &why) < 0)
             return task_fail(en, t, &why, e);
-        if (t->kind == TASK_DAG)
+        if (!holds)
+            return task_close(en, t, TASK_SKIPPED, condition_in_words(en, t), NO_TEXT, e);
+        if (task_is_group(t))
             return group_start(en, t, e);
         if (plan_container(en, j, &why) < 0)
             return task_fail(en, t, &why, e);
@@ -165,31 +178,40 @@ int task_start(struct engine *en, struct task *t, struct err *e)
 
 /* ---- the end of an attempt ------------------------------------------------------------------------------ */
 
-static int outputs_from_result(struct engine *en, struct task *t, const struct result *r,
-                               const int64_t *ids)
+/* out of the flight's arena into the run's */
+static void keep_outputs(struct engine *en, struct task *t, const struct result *r,
+                         const int64_t *ids)
 {
+    struct arena *a = &en->a;
     struct io_values *out = &t->out;
 
-    *out = (struct io_values){.params = r->params, .n_params = r->n_params};
-    out->artifacts = arena_alloc(&en->a, (r->n_artifacts + 1) * sizeof(*out->artifacts));
+    *out = (struct io_values){0};
+    for (size_t i = 0; i < r->n_params; i++)
+        io_values_add_param(a, out, arena_str(a, r->params[i].name),
+                            value_copy_in(a, &r->params[i].value));
     for (size_t i = 0; i < r->n_artifacts; i++) {
         const struct result_artifact *f = &r->artifacts[i];
-        struct artifact *one = arena_alloc(&en->a, sizeof *one);
+        struct artifact *one = arena_alloc(a, sizeof *one);
+        struct value *metadata = f->metadata ? arena_alloc(a, sizeof *metadata) : NULL;
+
+        if (metadata)
+            *metadata = value_copy_in(a, f->metadata);
         *one = (struct artifact){.id = ids[i],
-                                 .name = f->name,
-                                 .uri = f->uri,
-                                 .type = f->type,
-                                 .type_version = f->type_version,
-                                 .kind = f->kind,
-                                 .digest = f->digest,
+                                 .name = arena_str(a, f->name),
+                                 .uri = arena_str(a, f->uri),
+                                 .type = arena_str(a, f->type),
+                                 .type_version = arena_str(a, f->type_version),
+                                 .kind = arena_str(a, f->kind),
+                                 .digest = arena_str(a, f->digest),
                                  .size_bytes = f->size_bytes,
                                  .n_files = f->n_files,
-                                 .metadata = f->metadata};
-        out->artifacts[out->n_artifacts++] = (struct named_artifacts){
-            .name = f->name, .items = one, .n_items = 1, .type = f->type,
-            .type_version = f->type_version};
+                                 .metadata = metadata};
+        io_values_add_artifacts(a, out, one->name,
+                                &(struct named_artifacts){.items = one,
+                                                          .n_items = 1,
+                                                          .type = one->type,
+                                                          .type_version = one->type_version});
     }
-    return 0;
 }
 
 static void on_backoff(void *ctx)
@@ -262,14 +284,14 @@ int task_ended(struct engine *en, struct job *j, struct err *e)
         (void)close(j->pidfd);
     j->pidfd = -1;
     j->adopted = false;
-    if (result_read_in(&en->a, j->dir_fd, &r, &why) < 0)
+    if (result_read_in(&j->a, j->dir_fd, &r, &why) < 0)
         r = (struct result){.end = END_HOST,
                             .error = why.code == ERR_MISSING
                                          ? STR("its supervisor vanished without a result")
-                                         : arena_str(&en->a, str_of(why.text)),
+                                         : arena_str(&j->a, str_of(why.text)),
                             .finished_unix_ms = clock_unix_ms(),
                             .enforced = STR("{}")};
-    ids = arena_alloc(&en->a, (r.n_artifacts + 1) * sizeof *ids);
+    ids = arena_alloc(&j->a, (r.n_artifacts + 1) * sizeof *ids);
     if (commit_attempt(en->env->db, &j->at, &r, &won, &verdict, ids, e) < 0)
         return -1;
     en->running--;
@@ -292,7 +314,7 @@ int task_ended(struct engine *en, struct job *j, struct err *e)
         plan_retry(en, j, &r);
         return 0;
     case COMMIT_SUCCEEDED:
-        (void)outputs_from_result(en, t, &r, ids);
+        keep_outputs(en, t, &r, ids);
         task_settle(en, t, TASK_SUCCEEDED, NO_TEXT, NO_TEXT);
         break;
     case COMMIT_FAILED:

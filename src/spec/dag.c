@@ -465,6 +465,29 @@ static int read_outputs(struct dag_reader *d, const struct node *dag,
     return check_outputs(d, dag, e);
 }
 
+/* who waits for task i, so that a finished task wakes only those */
+static void turn_deps_round(struct arena *a, struct dag *g)
+{
+    size_t n = g->n_tasks, total = 0;
+    AUTO_FREE size_t *fill = xalloc((n + 1) * sizeof *fill);
+
+    g->first_dependent = arena_alloc(a, (n + 1) * sizeof(*g->first_dependent));
+    for (size_t i = 0; i < n; i++) {
+        total += g->tasks[i].n_deps;
+        for (size_t k = 0; k < g->tasks[i].n_deps; k++)
+            g->first_dependent[g->tasks[i].deps[k] + 1]++;
+    }
+    for (size_t i = 0; i < n; i++) {
+        g->first_dependent[i + 1] += g->first_dependent[i];
+        fill[i] = g->first_dependent[i];
+    }
+    g->dependents = arena_alloc(a, (total + 1) * sizeof(*g->dependents));
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < g->tasks[i].n_deps; k++)
+            g->dependents[fill[g->tasks[i].deps[k]]++] = i;
+    }
+}
+
 static int read_all(struct dag_reader *d, const struct node *dag, struct err *e)
 {
     enum { TASKS, OUTPUTS, N };
@@ -489,6 +512,7 @@ static int read_all(struct dag_reader *d, const struct node *dag, struct err *e)
     }
     if (check_order(d->r, f[TASKS], g, e) < 0)
         return -1;
+    turn_deps_round(d->r->a, g);
     return read_outputs(d, dag, f[OUTPUTS], e);
 }
 

@@ -122,6 +122,8 @@ struct dag_output {
 struct dag {
     struct task_def *tasks;
     size_t n_tasks;
+    size_t *first_dependent; /* tasks that wait for task i: dependents[first_dependent[i]] */
+    size_t *dependents;      /* up to dependents[first_dependent[i + 1]], indices */
     struct dag_output *params;
     size_t n_params;
     struct dag_output *artifacts;

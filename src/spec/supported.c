@@ -77,22 +77,12 @@ static int check_executor(const struct walk *w, const struct executor *x, struct
 
 static int check_task(const struct walk *w, const struct task_def *t, struct err *e)
 {
-    if (t->condition.len)
+    if (task_is_loop(t) && !t->component->dag)
         return not_yet(w, t->pos, e, "task", t->key,
-                       "conditions (dsl.If, dsl.Elif, dsl.Else)");
-    if (task_is_loop(t))
-        return not_yet(w, t->pos, e, "task", t->key, "loops (dsl.ParallelFor)");
-    if (t->run_on_any_end)
-        return not_yet(w, t->pos, e, "task", t->key,
-                       "exit handlers and ignore_upstream_failure");
+                       "loops over a component that is no DAG");
     for (size_t i = 0; i < t->n_params; i++) {
         const struct source *s = &t->params[i].from;
 
-        if (s->kind == SOURCE_FINAL_STATUS)
-            return not_yet(w, s->pos, e, "task", t->key,
-                           "tasks that read a final status");
-        if (s->selector.len)
-            return not_yet(w, s->pos, e, "task", t->key, "expression selectors");
         if (s->kind == SOURCE_CONSTANT && s->constant->kind == VALUE_STRING &&
             memmem(s->constant->s.ptr, s->constant->s.len, "{{$.workspace_path}}", 20))
             return not_yet(w, s->pos, e, "task", t->key, "workspaces");
@@ -109,14 +99,6 @@ static int check_dag(struct walk *w, const struct component *c, struct err *e)
     for (size_t i = 0; i < g->n_tasks; i++) {
         if (check_task(w, &g->tasks[i], e) < 0)
             return -1;
-    }
-    for (size_t i = 0; i < g->n_params + g->n_artifacts; i++) {
-        const struct dag_output *o =
-            i < g->n_params ? &g->params[i] : &g->artifacts[i - g->n_params];
-
-        if (o->one_of)
-            return not_yet(w, o->pos, e, "output", o->name,
-                           "one-of outputs (dsl.OneOf)");
     }
     for (size_t i = 0; i < g->n_tasks; i++) {
         if (check_component(w, g->tasks[i].component, e) < 0)

@@ -222,7 +222,6 @@ def test_a_gpu_is_refused_unless_none_is_wanted(dugout, write):
 
 
 @pytest.mark.parametrize("extra, word", [
-    ({"triggerPolicy": {"condition": "inputs.parameter_values['x'] == 'y'"}}, "condition"),
     ({"parameterIterator": {"items": {"raw": "[1]"}, "itemInput": "i"}}, "loop"),
 ])
 def test_what_is_not_run_yet_is_refused_by_name(dugout, write, extra, word):
