@@ -88,7 +88,8 @@ static struct str take_name(struct cond *c)
 
     skip_blanks(c);
     from = c->at;
-    while (c->at < c->text.len && is_name_char(c->text.ptr[c->at]))
+    while (c->at < c->text.len && is_name_char(c->text.ptr[c->at]) &&
+           (c->at > from || !is_digit(c->text.ptr[c->at])))
         c->at++;
     return (struct str){c->text.ptr + from, c->at - from};
 }

@@ -497,20 +497,10 @@ static void what_is_not_run_yet_is_named(void)
         const char *behind, *find, *put, *want;
     } rows[] = {
         {"      train:\n", "        taskInfo:",
-         "        triggerPolicy: {condition: 'true'}\n        taskInfo:",
-         "churn.yaml:76:7: task \"train\": this version does not run conditions "
-         "(dsl.If, "
-         "dsl.Elif, dsl.Else) yet"},
-        {"      train:\n", "        taskInfo:",
-         "        triggerPolicy: {strategy: ALL_UPSTREAM_TASKS_COMPLETED}\n        "
-         "taskInfo:",
-         "churn.yaml:76:7: task \"train\": this version does not run exit handlers and "
-         "ignore_upstream_failure yet"},
-        {"      train:\n", "        taskInfo:",
          "        parameterIterator: {itemInput: rows, items: {raw: '[1, 2]'}}\n"
          "        taskInfo:",
          "churn.yaml:76:7: task \"train\": this version does not run loops "
-         "(dsl.ParallelFor) yet"},
+         "over a component that is no DAG yet"},
         {"        exec-train:\n", "nodeSelector:\n            labels: {gpu: big}",
          "secretAsEnv: [{secretName: s, keyToEnv: []}]",
          "churn.yaml:107:9: executor \"exec-train\": this version does not honour the "
