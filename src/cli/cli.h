@@ -166,6 +166,7 @@ int cmd_image_export(struct cli *c);
 int cmd_runs(struct cli *c);
 int cmd_show(struct cli *c);
 int cmd_logs(struct cli *c);
+int cmd_why(struct cli *c);
 int cmd_artifacts(struct cli *c);
 int cmd_artifact_show(struct cli *c);
 int cmd_artifact_cat(struct cli *c);

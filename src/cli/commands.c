@@ -178,6 +178,12 @@ const struct command commands[] = {
      1, false, false, NULL},
     {"logs", "RUN[/TASK] [OPTION]...", "print what tasks printed", NULL, logs_opts, cmd_logs, 1, 1,
      false, false, NULL},
+    {"why", "RUN[/TASK]", "say why a task ran, was cached, was skipped or failed",
+     "Of a task that ran: what differs from the newest earlier run of it. Of one from the cache: "
+     "which run made the result. Of one that was skipped: what it needed, back to the cause. Of one "
+     "that failed: how, the end of its log, and what to type next. RUN alone explains the tasks that "
+     "failed, or gives one line for each.",
+     NULL, cmd_why, 1, 1, false, false, NULL},
     {"image ls", "", "list images", NULL, NULL, cmd_image_ls, 0, 0, false, false, "images"},
     {"image load", "FILE|DIR|- [OPTION]...", "load an OCI layout or docker archive",
      "Takes what docker save, podman save and skopeo copy write: directories and archives, plain, "

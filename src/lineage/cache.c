@@ -80,6 +80,33 @@ int db_cache_find_in(struct arena *a, struct db *d, struct str key_hex,
     return 0;
 }
 
+int db_task_before(struct db *d, int64_t task, int64_t *before, int64_t *recorded,
+                   struct err *e)
+{
+    static const char sql[] =
+        "SELECT o.id, coalesce(o.cached_from, o.id)"
+        " FROM task t CROSS JOIN run mine ON mine.id = t.run"
+        " CROSS JOIN run r ON r.pipeline = mine.pipeline AND r.id < mine.id"
+        " CROSS JOIN task o ON o.run = r.id AND o.path = t.path"
+        " WHERE t.id = ? AND o.state IN ('SUCCEEDED', 'FAILED')"
+        " AND EXISTS (SELECT 1 FROM ingredients g"
+        "             WHERE g.task = coalesce(o.cached_from, o.id))"
+        " ORDER BY o.state = 'SUCCEEDED' DESC, r.id DESC LIMIT 1";
+    AUTO_Q struct q q = {0};
+    int more;
+
+    *before = *recorded = 0;
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, task);
+    more = q_step(&q, e);
+    if (more > 0) {
+        *before = q_get_i64(&q);
+        *recorded = q_get_i64(&q);
+    }
+    return more < 0 ? -1 : 0;
+}
+
 static int reuse_mark(struct db *d, int64_t task, int64_t from, int64_t started_unix_ms,
                       int64_t now_unix_ms, bool *won, struct err *e)
 {

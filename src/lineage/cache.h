@@ -39,4 +39,11 @@ int db_cache_reuse(struct db *d, int64_t task, const struct db_hit *hit,
 int db_cache_forget(struct db *d, struct str key_hex, struct str pipeline,
                     struct err *e);
 
+/* db_task_before - the newest task of an earlier run at the same place of the same
+ * pipeline whose ingredients can be told (db_task_cache_text of *recorded: of a hit,
+ * that is the task that it came from); one that succeeded before one that failed.
+ * *before 0 when there is none. */
+int db_task_before(struct db *d, int64_t task, int64_t *before, int64_t *recorded,
+                   struct err *e);
+
 #endif

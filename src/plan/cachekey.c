@@ -7,6 +7,7 @@
  */
 #include "plan/cachekey.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
@@ -33,17 +34,49 @@ static const struct str **sorted(const void *first, size_t n, size_t stride)
     return v;
 }
 
-static void add_value(struct jw *w, const struct value *v)
-{
-    AUTO_BUF struct buf b = {0};
+struct keyw {
+    struct jw w;
+    bool brief; /* for the record: long texts by their digest */
+};
 
-    buf_init(&b, 0);
-    value_canonical(&b, v);
-    jw_raw(w, (struct str){buf_str(&b), b.len});
+static bool add_digest(struct keyw *k, struct str text)
+{
+    char hex[DIGEST_HEX], shown[DIGEST_HEX + 40];
+
+    if (!k->brief || text.len <= CACHEKEY_KEPT_BYTES)
+        return false;
+    sha256_hex(text.ptr, text.len, hex);
+    (void)snprintf(shown, sizeof shown, "sha256:%s (%zu bytes)", hex, text.len);
+    jw_strz(&k->w, shown);
+    return true;
 }
 
-static void add_input_artifacts(struct jw *w, const struct named_artifacts *l)
+static void add_text(struct keyw *k, struct str text)
 {
+    if (!add_digest(k, text))
+        jw_str(&k->w, text);
+}
+
+static void add_value(struct keyw *k, const struct value *v)
+{
+    AUTO_BUF struct buf b = {0};
+    struct str text;
+
+    if (!v) {
+        jw_null(&k->w);
+        return;
+    }
+    buf_init(&b, 0);
+    value_canonical(&b, v);
+    text = (struct str){buf_str(&b), b.len};
+    if (!add_digest(k, text))
+        jw_raw(&k->w, text);
+}
+
+static void add_input_artifacts(struct keyw *k, const struct named_artifacts *l)
+{
+    struct jw *w = &k->w;
+
     jw_arr(w);
     for (size_t i = 0; i < l->n_items; i++) {
         const struct artifact *f = &l->items[i];
@@ -53,10 +86,7 @@ static void add_input_artifacts(struct jw *w, const struct named_artifacts *l)
         jw_key(w, "kind");
         jw_str(w, f->kind);
         jw_key(w, "metadata");
-        if (f->metadata)
-            add_value(w, f->metadata);
-        else
-            jw_null(w);
+        add_value(k, f->metadata);
         jw_key(w, "name");
         jw_str(w, f->name);
         jw_key(w, "type");
@@ -70,17 +100,18 @@ static void add_input_artifacts(struct jw *w, const struct named_artifacts *l)
     jw_end_arr(w);
 }
 
-static void add_words(struct jw *w, const char *key, const struct str *words, size_t n)
+static void add_words(struct keyw *k, const char *key, const struct str *words, size_t n)
 {
-    jw_key(w, key);
-    jw_arr(w);
+    jw_key(&k->w, key);
+    jw_arr(&k->w);
     for (size_t i = 0; i < n; i++)
-        jw_str(w, words[i]);
-    jw_end_arr(w);
+        add_text(k, words[i]);
+    jw_end_arr(&k->w);
 }
 
-static void add_inputs(struct jw *w, const struct io_values *in)
+static void add_inputs(struct keyw *k, const struct io_values *in)
 {
+    struct jw *w = &k->w;
     AUTO_FREE const struct str **params =
         sorted(in->params, in->n_params, sizeof(*in->params));
     AUTO_FREE const struct str **arts =
@@ -90,20 +121,21 @@ static void add_inputs(struct jw *w, const struct io_values *in)
     jw_obj(w);
     for (size_t i = 0; i < in->n_artifacts; i++) {
         jw_keystr(w, *arts[i]);
-        add_input_artifacts(w, (const struct named_artifacts *)(const void *)arts[i]);
+        add_input_artifacts(k, (const struct named_artifacts *)(const void *)arts[i]);
     }
     jw_end_obj(w);
     jw_key(w, "inputParameters");
     jw_obj(w);
     for (size_t i = 0; i < in->n_params; i++) {
         jw_keystr(w, *params[i]);
-        add_value(w, &((const struct named_value *)(const void *)params[i])->value);
+        add_value(k, &((const struct named_value *)(const void *)params[i])->value);
     }
     jw_end_obj(w);
 }
 
-static void add_outputs(struct jw *w, const struct io_defs *out)
+static void add_outputs(struct keyw *k, const struct io_defs *out)
 {
+    struct jw *w = &k->w;
     AUTO_FREE const struct str **params =
         sorted(out->params, out->n_params, sizeof(*out->params));
     AUTO_FREE const struct str **arts =
@@ -116,10 +148,7 @@ static void add_outputs(struct jw *w, const struct io_defs *out)
         jw_keystr(w, d->name);
         jw_obj(w);
         jw_key(w, "metadata");
-        if (d->metadata)
-            add_value(w, d->metadata);
-        else
-            jw_null(w);
+        add_value(k, d->metadata);
         jw_key(w, "type");
         jw_str(w, d->schema_title);
         jw_end_obj(w);
@@ -135,41 +164,58 @@ static void add_outputs(struct jw *w, const struct io_defs *out)
     jw_end_obj(w);
 }
 
-void cachekey_text(const struct graph *g, const struct task *t, struct str image_config_hex,
-                   struct str extra, struct buf *out)
+static void write_key(struct keyw *k, const struct graph *g, const struct task *t,
+                      struct str image_config_hex, struct str extra)
 {
     const struct component *c = t->def->component;
     const struct executor *x = c->executor;
-    struct jw w;
+    struct jw *w = &k->w;
 
-    jw_init(&w, out);
-    jw_obj(&w);
-    jw_key(&w, "pipeline"); /* KFP's scope: entries of one pipeline name */
-    jw_str(&w, g->p->name);
+    jw_obj(w);
+    jw_key(w, "pipeline"); /* KFP's scope: entries of one pipeline name */
+    jw_str(w, g->p->name);
     if (t->def->cache_key.len) { /* the user's own key stands for everything else */
-        jw_key(&w, "cacheKey");
-        jw_str(&w, t->def->cache_key);
-        jw_key(&w, "component");
-        jw_str(&w, c->name);
-        jw_end_obj(&w);
+        jw_key(w, "cacheKey");
+        jw_str(w, t->def->cache_key);
+        jw_key(w, "component");
+        jw_str(w, c->name);
+        jw_end_obj(w);
         return;
     }
-    add_words(&w, "args", x->args, x->n_args);
-    add_words(&w, "command", x->command, x->n_command);
-    jw_key(&w, "env");
-    jw_arr(&w);
+    add_words(k, "args", x->args, x->n_args);
+    add_words(k, "command", x->command, x->n_command);
+    jw_key(w, "env");
+    jw_arr(w);
     for (size_t i = 0; i < x->n_env; i++) {
-        jw_str(&w, x->env[i].name);
-        jw_str(&w, x->env[i].value);
+        jw_str(w, x->env[i].name);
+        add_text(k, x->env[i].value);
     }
-    jw_end_arr(&w);
-    jw_key(&w, "extra");
-    jw_str(&w, extra);
-    jw_key(&w, "image");
-    jw_str(&w, image_config_hex);
-    add_inputs(&w, &t->in);
-    add_outputs(&w, &c->out);
-    jw_end_obj(&w);
+    jw_end_arr(w);
+    jw_key(w, "extra");
+    add_text(k, extra);
+    jw_key(w, "image");
+    jw_str(w, image_config_hex);
+    add_inputs(k, &t->in);
+    add_outputs(k, &c->out);
+    jw_end_obj(w);
+}
+
+void cachekey_text(const struct graph *g, const struct task *t, struct str image_config_hex,
+                   struct str extra, struct buf *out)
+{
+    struct keyw k = {.brief = false};
+
+    jw_init(&k.w, out);
+    write_key(&k, g, t, image_config_hex, extra);
+}
+
+void cachekey_record(const struct graph *g, const struct task *t, struct str image_config_hex,
+                     struct str extra, struct buf *out)
+{
+    struct keyw k = {.brief = true};
+
+    jw_init(&k.w, out);
+    write_key(&k, g, t, image_config_hex, extra);
 }
 
 void cachekey_of(const struct graph *g, const struct task *t, struct str image_config_hex,

@@ -14,8 +14,14 @@
 void cachekey_of(const struct graph *g, const struct task *t, struct str image_config_hex,
                  struct str extra, char out[DIGEST_HEX]);
 
-/* cachekey_text - the canonical JSON that is hashed, for `why` and `diff` */
+/* cachekey_text - the canonical JSON that is hashed */
 void cachekey_text(const struct graph *g, const struct task *t, struct str image_config_hex,
                    struct str extra, struct buf *out);
+
+/* cachekey_record - the same for the record, so that `why` can compare: texts and values of
+ * more than CACHEKEY_KEPT_BYTES are replaced by "sha256:HEX (N bytes)" */
+#define CACHEKEY_KEPT_BYTES 200
+void cachekey_record(const struct graph *g, const struct task *t, struct str image_config_hex,
+                     struct str extra, struct buf *out);
 
 #endif

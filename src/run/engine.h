@@ -44,7 +44,8 @@ struct job {
     struct exec_plan plan;
     struct exec_resources res;
     bool planned;
-    char key[DIGEST_HEX]; /* cache key, "" = not cacheable */
+    char key[DIGEST_HEX]; /* cache key */
+    bool cacheable;       /* it may be looked up and put */
     size_t skip_words;    /* of the pip preamble */
     bool shim;
     const char *rel; /* "<run>/<task>.<attempt>" of the current attempt */
@@ -143,7 +144,9 @@ int record_scope(struct engine *en, struct scope *s, struct err *e);
 /* reuse.c */
 int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e);
 int task_put_inputs(struct engine *en, struct task *t, struct err *e);
-bool task_cacheable(const struct engine *en, const struct task *t);
+/* task_key - j->key and j->cacheable; task_ingredients - what went into it, for the record */
+void task_key(struct engine *en, struct job *j);
+void task_ingredients(struct engine *en, struct job *j, struct buf *out);
 /* task_try_cache - 1: the task was closed from the cache */
 int task_try_cache(struct engine *en, struct job *j, struct err *e);
 
@@ -159,7 +162,6 @@ int prepare_packages(struct engine *en, const struct executor *x, struct image_u
 
 /* options as JSON in the run's row */
 void run_opts_write(struct buf *out, const struct run_opts *o);
-int run_opts_read_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e);
 
 /* who.c: who and what a run is recorded with */
 int64_t who_login_uid(void);

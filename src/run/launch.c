@@ -204,7 +204,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         .home = str_of(en->env->home),
         .task_root_path = j->plan.task_root_path,
         .output_file = j->plan.output_file,
-        .cache_key = str_of(j->key),
+        .cache_key = j->cacheable ? str_of(j->key) : NO_TEXT,
         .max_retries = retry->set ? retry->max_retries : en->o.retries,
         .host_failures = j->host_failures,
         .host_retries = en->o.host_retries,
@@ -259,6 +259,7 @@ uint32_t job_cpu_millis(const struct job *j)
 
 static int record_start(struct engine *en, struct job *j, struct err *e)
 {
+    AUTO_BUF struct buf ingredients = {0};
     struct db *d = en->env->db;
     char host[256];
     int64_t now = clock_unix_ms();
@@ -275,6 +276,9 @@ static int record_start(struct engine *en, struct job *j, struct err *e)
 
     who_host(host);
     n.host = str_of(host);
+    buf_init(&ingredients, 0);
+    task_ingredients(en, j, &ingredients);
+    s.cache_text = (struct str){buf_str(&ingredients), ingredients.len};
     if (db_task_start(d, j->row, &s, &won, e) < 0 || db_attempt_start(d, &n, e) < 0)
         return -1;
     return task_put_inputs(en, j->t, e);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/limits.h"
 #include "base/mem.h"
 
 int runlog_open(struct runlog *l, int dir_fd, uint64_t max_bytes, struct err *e)
@@ -145,4 +146,19 @@ void runlog_last_lines(int dir_fd, unsigned n, size_t max_bytes, struct buf *out
         if (p[-1] == '\n' && ++lines == n)
             break;
     buf_add(out, p, (size_t)(text + len - p));
+}
+
+bool runlog_wants_network(int dir_fd)
+{
+    static const char *const signs[] = {"Temporary failure in name resolution",
+                                        "Network is unreachable", "Name or service not known",
+                                        "Could not resolve host"};
+    AUTO_BUF struct buf log = {0};
+
+    buf_init(&log, 64 * KIB);
+    runlog_last_lines(dir_fd, 40, 32 * KIB, &log);
+    for (size_t i = 0; i < N_ELEMS(signs); i++)
+        if (strstr(buf_str(&log), signs[i]))
+            return true;
+    return false;
 }

@@ -7,6 +7,7 @@
 #ifndef RUN_LOG_H
 #define RUN_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,5 +28,8 @@ void runlog_close(struct runlog *l);
 /* runlog_last_lines - the last n lines of `log` below dir_fd, for hooks and error messages;
  * at most max_bytes. Appends nothing when there is no log. */
 void runlog_last_lines(int dir_fd, unsigned n, size_t max_bytes, struct buf *out);
+
+/* runlog_wants_network - do the last lines look as if there was no network to be had? */
+bool runlog_wants_network(int dir_fd);
 
 #endif

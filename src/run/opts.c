@@ -7,6 +7,19 @@
 static const char *const policies[] = {
     [PACKAGES_WHEELS] = "wheels", [PACKAGES_IMAGE] = "image", [PACKAGES_NETWORK] = "network"};
 
+const char *run_uncacheable(const struct run_opts *o, const struct task_def *t)
+{
+    if (!t->cache_enabled)
+        return "the pipeline does not enable caching for it (enableCache in its cachingOptions)";
+    if (o->n_mounts)
+        return "it sees paths of the host (-v), and what is there is not in its key";
+    if (o->network_host)
+        return "it sees the host's network";
+    if (o->packages == PACKAGES_NETWORK)
+        return "it may install packages from the network (--packages network)";
+    return NULL;
+}
+
 void run_opts_write(struct buf *out, const struct run_opts *o)
 {
     struct jw w;
@@ -43,6 +56,11 @@ void run_opts_write(struct buf *out, const struct run_opts *o)
     for (size_t i = 0; i < o->n_env; i++)
         jw_strz(&w, o->env[i]);
     jw_end_arr(&w);
+    jw_key(&w, "refresh");
+    jw_arr(&w);
+    for (size_t i = 0; i < o->n_refresh; i++)
+        jw_strz(&w, o->refresh[i]);
+    jw_end_arr(&w);
     jw_end_obj(&w);
 }
 
@@ -62,20 +80,21 @@ static void read_mounts(struct arena *a, json *root, struct run_opts *o)
                                   yyjson_is_true(json_at(item, "rw"))};
 }
 
-static void read_env(struct arena *a, json *root, struct run_opts *o)
+static const char *const *read_words(struct arena *a, json *list, size_t *n)
 {
-    json *list = json_at(root, "env"), *item;
-    const char **env;
+    const char **words = NULL;
     size_t i, max;
+    json *item;
 
     if (!yyjson_is_arr(list))
-        return;
-    o->n_env = yyjson_arr_size(list);
-    o->env = env = arena_alloc(a, (o->n_env + 1) * sizeof *env);
-    yyjson_arr_foreach(list, i, max, item) env[i] = arena_str(a, json_as_str(item)).ptr;
+        return NULL;
+    *n = yyjson_arr_size(list);
+    words = arena_alloc(a, (*n + 1) * sizeof *words);
+    yyjson_arr_foreach(list, i, max, item) words[i] = arena_str(a, json_as_str(item)).ptr;
+    return words;
 }
 
-int run_opts_read_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e)
+int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e)
 {
     AUTO_JSON yyjson_doc *doc = NULL;
     json *root;
@@ -112,6 +131,7 @@ int run_opts_read_in(struct arena *a, struct str json_text, struct run_opts *o, 
         if (str_eqz(policy, policies[i]))
             o->packages = (enum packages_policy)i;
     read_mounts(a, root, o);
-    read_env(a, root, o);
+    o->env = read_words(a, json_at(root, "env"), &o->n_env);
+    o->refresh = read_words(a, json_at(root, "refresh"), &o->n_refresh);
     return 0;
 }

@@ -241,7 +241,7 @@ int run_resume(struct run_env *env, const char *run_id, const char *from_task,
         db_run_get_in(&en.a, env->db, en.row, &row, e) < 0)
         goto done;
     en.o = *overrides;
-    if (run_opts_read_in(&en.a, row.options_json, &kept, e) < 0)
+    if (run_opts_in(&en.a, row.options_json, &kept, e) < 0)
         goto done;
     kept.jobs = overrides->jobs;
     kept.gpu_root = overrides->gpu_root;

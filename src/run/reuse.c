@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "lineage/cache.h"
 #include "lineage/record.h"
+#include "plan/cachekey.h"
 #include "run/engine.h"
 #include "store/tree.h"
 
@@ -99,11 +100,25 @@ int task_put_inputs(struct engine *en, struct task *t, struct err *e)
 
 /* ---- the cache ------------------------------------------------------------------------------ */
 
-/* What a task sees outside its key makes it uncacheable (design, "caching"). */
-bool task_cacheable(const struct engine *en, const struct task *t)
+static struct str key_extra(struct engine *en)
 {
-    return t->def->cache_enabled && !en->o.n_mounts && !en->o.network_host &&
-           en->o.packages != PACKAGES_NETWORK;
+    AUTO_BUF struct buf b = {0};
+
+    buf_init(&b, 0);
+    for (size_t i = 0; i < en->o.n_env; i++)
+        buf_addf(&b, "%s\n", en->o.env[i]);
+    return arena_str(&en->a, (struct str){buf_str(&b), b.len});
+}
+
+void task_key(struct engine *en, struct job *j)
+{
+    cachekey_of(&en->g, j->t, str_of(j->image->hex), key_extra(en), j->key);
+    j->cacheable = !run_uncacheable(&en->o, j->t->def);
+}
+
+void task_ingredients(struct engine *en, struct job *j, struct buf *out)
+{
+    cachekey_record(&en->g, j->t, str_of(j->image->hex), key_extra(en), out);
 }
 
 static bool refreshed(const struct engine *en, const struct task *t)
@@ -141,7 +156,7 @@ int task_try_cache(struct engine *en, struct job *j, struct err *e)
     int64_t now = clock_unix_ms();
     bool found, won;
 
-    if (!j->key[0] || en->o.no_cache || refreshed(en, t) || j->attempts)
+    if (!j->cacheable || en->o.no_cache || refreshed(en, t) || j->attempts)
         return 0;
     if (db_cache_find_in(&tmp, d, str_of(j->key), en->p.name,
                          en->o.cache_max_age_ms ? now - en->o.cache_max_age_ms : 0, &hit, &found,

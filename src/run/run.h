@@ -66,6 +66,12 @@ struct run_opts {
     const char *hook_success, *hook_failure, *hook_interrupted; /* program paths or NULL */
 };
 
+/* run_uncacheable - why a task's result can never come from the cache under these options (it
+ * sees something outside its key), NULL when it can */
+const char *run_uncacheable(const struct run_opts *o, const struct task_def *t);
+/* run_opts_in - options as recorded with a run (jobs, hooks and aliases are not) */
+int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e);
+
 /* --tag TASK:OUTPUT=NAME */
 struct run_tag {
     const char *task, *output, *name;

@@ -21,7 +21,6 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "lineage/record.h"
-#include "plan/cachekey.h"
 #include "run/admit.h"
 #include "run/commit.h"
 #include "run/engine.h"
@@ -94,16 +93,6 @@ int task_fail(struct engine *en, struct task *t, const struct err *why, struct e
 
 /* ---- starting ---------------------------------------------------------------------------------- */
 
-static struct str cache_extra(struct engine *en)
-{
-    AUTO_BUF struct buf b = {0};
-
-    buf_init(&b, 0);
-    for (size_t i = 0; i < en->o.n_env; i++)
-        buf_addf(&b, "%s\n", en->o.env[i]);
-    return arena_str(&en->a, (struct str){buf_str(&b), b.len});
-}
-
 static void queue_for_slot(struct engine *en, struct job *j)
 {
     if (j->waiting)
@@ -166,8 +155,7 @@ int task_start(struct engine *en, struct task *t, struct err *e)
             return group_start(en, t, e);
         if (plan_container(en, j, &why) < 0)
             return task_fail(en, t, &why, e);
-        if (task_cacheable(en, t))
-            cachekey_of(&en->g, t, str_of(j->image->hex), cache_extra(en), j->key);
+        task_key(en, j);
         rc = task_try_cache(en, j, e);
         if (rc)
             return rc < 0 ? -1 : 0;
@@ -252,23 +240,11 @@ static void plan_retry(struct engine *en, struct job *j, const struct result *r)
 
 static void network_hint(struct engine *en, struct job *j)
 {
-    static const char *const signs[] = {"Temporary failure in name resolution",
-                                        "Network is unreachable", "Name or service not known",
-                                        "Could not resolve host"};
-    AUTO_BUF struct buf log = {0};
-
-    if (en->o.network_host)
-        return;
-    buf_init(&log, 64 * KIB);
-    runlog_last_lines(j->dir_fd, 40, 32 * KIB, &log);
-    for (size_t i = 0; i < N_ELEMS(signs); i++)
-        if (strstr(buf_str(&log), signs[i])) {
-            engine_notice(en, j->t,
-                          "task %.*s looked for the network, and boxes have none "
-                          "(--network host opens it)",
-                          STR_ARG(j->t->path));
-            return;
-        }
+    if (!j->at.network_host && runlog_wants_network(j->dir_fd))
+        engine_notice(en, j->t,
+                      "task %.*s looked for the network, and boxes have none "
+                      "(--network host opens it)",
+                      STR_ARG(j->t->path));
 }
 
 int task_ended(struct engine *en, struct job *j, struct err *e)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""why: what made a task run, be cached, be skipped or fail, and what to type next."""
+
+import json
+
+import pytest
+
+from conftest import out_param, sh
+
+MAKE = 'mkdir -p "$(dirname "$1")"; echo "$0" >"$1"'
+
+
+def why(dugout, what):
+    return dugout.ok("why", what, "--json").json
+
+
+def changes(doc):
+    return {c["what"]: (c["before"], c["after"]) for c in doc["changes"]}
+
+
+def train(write, script="cat $1 >/dev/null", name="p", **more):
+    """make (from parameter rows) -> train (reads its artifact)."""
+    t = {
+        "make": {**sh(MAKE, "{{$.inputs.parameters['rows']}}",
+                      "{{$.outputs.artifacts['data'].path}}"),
+                 "inp": {"rows": "rows"}, "art_out": {"data": "system.Dataset"}},
+        "train": {**sh(script, "x", "{{$.inputs.artifacts['data'].path}}"),
+                  "art_in": {"data": "make.data"}, **more},
+    }
+    return write(t, name=name, inputs={"parameters": {
+        "rows": {"parameterType": "STRING", "defaultValue": "10", "isOptional": True}}})
+
+
+# ---- ran, or was cached ------------------------------------------------------------------
+
+
+def test_the_first_run_and_a_hit(dugout, write):
+    f = train(write)
+    dugout.ok("run", f, "--name", "one")
+    doc = why(dugout, "one/train")
+    assert doc["kind"] == "miss" and doc["against"] is None and "first" in doc["summary"]
+    dugout.ok("run", f, "--name", "two")
+    doc = why(dugout, "two/train")
+    assert doc["kind"] == "hit" and doc["from"] == {"run": "one", "task": "train"}
+    text = dugout.ok("why", "two/train").out
+    assert "taken from the cache" in text and "one/train" in text and "--refresh train" in text
+
+
+def test_a_changed_parameter_and_what_follows_from_it(dugout, write):
+    f = train(write)
+    dugout.ok("run", f, "--name", "one")
+    dugout.ok("run", f, "--name", "two")  # a hit: its ingredients are those of one
+    dugout.ok("run", f, "--name", "three", "-p", "rows=20")
+    doc = why(dugout, "three/make")
+    assert doc["kind"] == "miss" and doc["against"] == {"run": "two", "task": "make"}
+    assert changes(doc) == {"input parameter rows": ("10", "20")}
+    doc = why(dugout, "three/train")
+    assert list(changes(doc)) == ["content of input artifact data"]
+    text = dugout.ok("why", "three/make").out
+    assert "input parameter rows\n      was \"10\"\n      is  \"20\"\n" in text
+
+
+def test_each_ingredient_is_named(dugout, write, tiny_tar, tmp_path):
+    base = {"env": {"LEVEL": "1"}, "out": {"y": "STRING"}}
+
+    def of(script='mkdir -p "$(dirname "$0")"; echo 1 >"$0"', *args, **more):
+        return write({"t": {**sh(script, out_param("y"), *args), **base, **more}})
+
+    dugout.ok("run", of())
+
+    def changed(*flags, **kw):
+        dugout.ok("run", of(**kw), *flags)
+        return changes(why(dugout, "@latest/t"))
+
+    assert changed(args=["a"]) == {"word 1 of the arguments": (None, "a")}
+    assert changed(args=["b"]) == {"word 1 of the arguments": ("a", "b")}
+    assert changed(args=["b"], env={"LEVEL": "2"}) == {"env LEVEL": ("1", "2")}
+    assert changed("--env", "A=1", args=["b"], env={"LEVEL": "2"}) == {
+        "environment given by flags": ("", "A=1\n")}
+    assert list(changed(args=["b"], env={"LEVEL": "2"}, out={"y": "STRING", "z": "STRING"},
+                        script='mkdir -p "$(dirname "$0")"; echo 1 >"$0"; echo 2 >"$(dirname "$0")/z"',
+                        )) == ["word 3 of the command", "environment given by flags",
+                               "declared output parameter z"]
+    dugout.ok("image", "import", tiny_tar, "--name", "other", "--env", "X=1")
+    assert list(changed(image="other")) .count("image") == 1
+
+
+def test_a_script_is_compared_by_lines(dugout, write):
+    body = "\n".join("echo step %d" % i for i in range(50))
+    dugout.ok("run", train(write, script=body))
+    dugout.ok("run", train(write, script=body.replace("step 30", "step thirty")))
+    doc = why(dugout, "@latest/train")
+    assert changes(doc) == {"line 31 of word 3 of the command": ("echo step 30", "echo step thirty")}
+
+
+def test_a_custom_key_stands_for_everything_else(dugout, write):
+    def of(key, text):
+        return write({"t": {**sh("echo " + text),
+                            "extra": {"cachingOptions": {"enableCache": True, "cacheKey": key}}}})
+
+    dugout.ok("run", of("v1", "a"))
+    assert dugout.ok("run", of("v1", "b"), "--json").json["tasks"][0]["cached"]
+    assert not dugout.ok("run", of("v2", "b"), "--json").json["tasks"][0]["cached"]
+    assert changes(why(dugout, "@latest/t")) == {"cache key set in the pipeline": ("v1", "v2")}
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--no-cache"], "--no-cache"), (["--refresh", "t"], "--refresh"), (["-v", "/etc:/x"], "-v"),
+    (["--network", "host"], "network"),
+])
+def test_what_keeps_a_task_from_the_cache_is_said(dugout, write, flags, words):
+    f = write({"t": sh("true")})
+    dugout.ok("run", f)
+    dugout.ok("run", f, *flags)
+    doc = why(dugout, "@latest/t")
+    assert doc["kind"] == "not cached" and words in doc["summary"] and doc["changes"] == []
+
+
+def test_caching_that_is_off_in_the_pipeline_still_names_changes(dugout, write):
+    dugout.ok("run", write({"t": {**sh("echo a"), "cache": False}}))
+    dugout.ok("run", write({"t": {**sh("echo b"), "cache": False}}))
+    doc = why(dugout, "@latest/t")
+    assert "enableCache" in doc["summary"]
+    assert changes(doc) == {"word 3 of the command": ("echo a", "echo b")}
+
+
+def test_an_old_result_is_told_from_a_changed_one(dugout, write):
+    f = write({"t": sh("true")})
+    dugout.ok("run", f)
+    dugout.ok("run", f, "--cache-max-age", "0.001s")
+    doc = why(dugout, "@latest/t")
+    assert doc["kind"] == "miss" and doc["changes"] == [] and "--cache-max-age" in doc["summary"]
+
+
+# ---- skipped -------------------------------------------------------------------------------
+
+
+def test_a_skip_is_followed_to_its_cause(dugout, write):
+    f = write({
+        "a": sh("echo boom; exit 3"), "b": {**sh("true"), "after": ["a"]},
+        "c": {**sh("true"), "after": ["b"]},
+    })
+    assert dugout("run", f, "--name", "r").rc == 1
+    doc = why(dugout, "r/c")
+    assert doc["kind"] == "skip"
+    assert [(x["task"], x["state"]) for x in doc["chain"]] == [("b", "SKIPPED"), ("a", "FAILED")]
+    assert doc["chain"][1]["text"] == "exit code 3" and doc["next"][0] == "dugout why r/a"
+    text = dugout.ok("why", "r/c").out
+    assert "a failed: exit code 3" in text and "dugout why r/a" in text
+
+
+# ---- failed --------------------------------------------------------------------------------
+
+
+def failure(dugout, write, task, *flags):
+    r = dugout("run", write({"t": task}), "--name", "r", *flags)
+    assert r.rc in (1, 124), r
+    doc = why(dugout, "r/t")
+    assert doc["kind"] == "failure" and doc["state"] == "FAILED"
+    return doc
+
+
+def test_an_exit_code_with_the_end_of_the_log(dugout, write):
+    doc = failure(dugout, write, sh("for i in $(seq 100); do echo line $i; done; exit 7"))
+    assert doc["attempt"]["exit_code"] == 7 and "exit code 7" in doc["summary"]
+    assert doc["log"].endswith("line 99\nline 100\n") and "line 80\n" not in doc["log"]
+    assert "dugout logs r/t" in doc["next"] and "dugout resume r" in doc["next"]
+    text = dugout.ok("why", "r/t").out
+    assert "  | line 100\n" in text and "next: dugout logs r/t\n" in text
+    assert "attempt 1 of 1" in text
+
+
+def test_a_signal(dugout, write):
+    doc = failure(dugout, write, sh("kill -SEGV $$$$"))
+    assert doc["attempt"]["signal"] == 11 or doc["attempt"]["exit_code"] == 139
+    assert "11" in doc["summary"] or "139" in doc["summary"]
+
+
+def test_a_missing_output(dugout, write):
+    doc = failure(dugout, write, {**sh("true"), "out": {"n": "STRING"}})
+    assert "n" in doc["error"] and doc["attempt"]["exit_code"] == 0
+
+
+def test_a_time_out(dugout, write):
+    doc = failure(dugout, write, sh("sleep 60"), "--timeout", "1s")
+    assert doc["attempt"]["timed_out"] and any("--timeout" in n for n in doc["next"])
+
+
+def test_out_of_memory_with_peak_and_limit(dugout, write):
+    enforced = dugout("doctor", "--json")
+    doc_or_none = dugout("run", write({"t": {
+        **sh("x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}"),
+        "resources": {"resourceMemoryLimit": "32Mi"}}}), "--name", "r")
+    if doc_or_none.rc == 0:
+        pytest.skip("this host enforces no memory limit: %s" % enforced.out[:200])
+    doc = why(dugout, "r/t")
+    if not doc["attempt"]["oom"]:
+        pytest.skip("the memory limit showed in another way: " + doc["summary"])
+    assert "out of memory" in doc["summary"] and "32.0 MiB" in doc["summary"]
+    assert doc["attempt"]["memory_limit_bytes"] == 32 << 20
+    assert 16 << 20 < doc["attempt"]["peak_memory_bytes"] <= 33 << 20
+    assert any("--memory t=64Mi" in n for n in doc["next"])
+
+
+def test_a_task_that_could_not_be_started(dugout, write):
+    f = write({"t": {**sh("true", "{{$.inputs.parameters['x']}}"), "inp": {"x": "x"}}},
+              inputs={"parameters": {"x": {"parameterType": "STRING"}}})
+    params = f.parent / "params.json"
+    params.write_text(json.dumps({"x": "x" * 200000}))
+    assert dugout("run", f, "--params", params, "--name", "r").rc == 1
+    doc = why(dugout, "r/t")
+    assert "could not be started" in doc["summary"] and "200000 bytes" in doc["summary"]
+    assert doc["attempt"] is None or doc["attempt"]["number"] == 0
+
+
+def test_a_run_alone_explains_what_failed_or_gives_a_line_a_task(dugout, write):
+    f = write({"a": sh("exit 1"), "b": sh("true")})
+    dugout("run", f, "--name", "r")
+    text = dugout.ok("why", "r").out
+    assert text.startswith("task a of run r failed: exit code 1") and "task b" not in text
+    f = train(write, name="q")
+    dugout.ok("run", f)
+    dugout.ok("run", f, "-p", "rows=11", "--name", "s")
+    lines = dugout.ok("why", "s").out.splitlines()
+    assert lines == ["make ran: something that it sees has changed: input parameter rows",
+                     "train ran: something that it sees has changed: content of input artifact data"]
+    assert [d["task"] for d in why(dugout, "s")] == ["make", "train"]
+
+
+def test_what_does_not_exist_is_said(dugout, write):
+    dugout.ok("run", write({"t": sh("true")}), "--name", "r")
+    r = dugout("why", "r/nope")
+    assert r.rc == 3 and "nope" in r.err
