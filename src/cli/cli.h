@@ -51,6 +51,7 @@ struct config {
     struct run_opts run;
     const char *secrets_dir;
     int64_t keep_runs, keep_days; /* retention for gc */
+    uint64_t keep_bytes;          /* 0 = no ceiling */
     const char *home;
 };
 
@@ -179,6 +180,7 @@ int cmd_tags(struct cli *c);
 int cmd_lineage(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_du(struct cli *c);
+int cmd_fsck(struct cli *c);
 int cmd_migrate(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_gpu_ls(struct cli *c);

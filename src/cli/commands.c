@@ -139,6 +139,18 @@ static const struct opt gc_opts[] = {
     {"grace", 0, OPT_TEXT, "DURATION", "keep what is younger (24h)", NULL, NULL},
     {"keep-runs", 0, OPT_TEXT, "N", "keep outputs of the last N runs of each pipeline (10)", NULL, NULL},
     {"keep-days", 0, OPT_TEXT, "N", "keep outputs of runs of the last N days (30)", NULL, NULL},
+    {"keep-bytes", 0, OPT_TEXT, "SIZE", "let the oldest kept runs go until they need no more than SIZE", NULL, NULL},
+    {0},
+};
+static const char *const du_ways[] = {"place", "pipeline", "run", "image", NULL};
+static const struct opt du_opts[] = {
+    {"by", 0, OPT_TEXT, "WHAT", "place (default), pipeline, run or image", NULL, du_ways},
+    {0},
+};
+static const struct opt fsck_opts[] = {
+    {"full", 0, OPT_FLAG, NULL, "read and hash everything", NULL, NULL},
+    {"sample", 0, OPT_TEXT, "PERCENT", "read and hash this share", NULL, NULL},
+    {"dry-run", 'n', OPT_FLAG, NULL, "move and mend nothing", NULL, NULL},
     {0},
 };
 static const struct opt drain_opts[] = {
@@ -233,7 +245,15 @@ const struct command commands[] = {
      "Tags with everything upstream of them, kept runs, images and unfinished attempts stay. "
      "Content goes, its record stays.",
      gc_opts, cmd_gc, 0, 0, false, false, NULL},
-    {"du", "", "show what takes space", NULL, NULL, cmd_du, 0, 0, false, false, NULL},
+    {"fsck", "[OPTION]...", "check the database and the store, and say what damage touches",
+     "Without an option names, sizes and modes are checked and that everything recorded is there; "
+     "--full reads and hashes all of it, --sample some, the longest unread first. Wrong bytes are "
+     "moved to trash/. Each damage comes with the artifacts that have it and the models that were "
+     "made from them. Exit status 4 when something is damaged.",
+     fsck_opts, cmd_fsck, 0, 0, false, false, NULL},
+    {"du", "[--by WHAT]", "show what takes space",
+     "By place on the disk, or by who made it. Content that several have counts once for each.",
+     du_opts, cmd_du, 0, 0, false, false, NULL},
     {"migrate", "", "bring the database of an older dugout up to date",
      "Keeps a copy of the old file as dugout.db.vN beside it. Nothing of the home may run "
      "meanwhile. `run` does the same by itself; other commands refuse an older database.",

@@ -153,24 +153,31 @@ static int set_hooks(struct conf_file *s, const struct node *n, struct err *e)
     return 0;
 }
 
-static int set_memory(struct conf_file *s, const struct node *n, struct err *e)
+static int want_size(const struct conf_file *s, const struct node *n, uint64_t *out,
+                     struct err *e)
 {
     const char *v = "";
 
     if (want_text(s, n, &v, e) < 0)
         return -1;
-    if (size_parse(str_of(v), &s->c->cfg.run.memory_bytes, e) < 0)
+    if (size_parse(str_of(v), out, e) < 0)
         return err_at(e, "%.*s:%u", STR_ARG(s->file), n->pos.line);
     return 0;
+}
+
+static int set_memory(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return want_size(s, n, &s->c->cfg.run.memory_bytes, e);
 }
 
 static int set_retention(struct conf_file *s, const struct node *n, struct err *e)
 {
     const struct node *runs = node_member(n, "runs"), *days = node_member(n, "days");
+    const struct node *bytes = node_member(n, "bytes");
     uint64_t v = 0;
 
     if (n->kind != NODE_MAP)
-        return bad(s, n, e, "want runs: N and days: N here");
+        return bad(s, n, e, "want runs: N, days: N and bytes: SIZE here");
     if (runs) {
         if (want_count(s, runs, 1000000, &v, e) < 0)
             return -1;
@@ -180,6 +187,26 @@ static int set_retention(struct conf_file *s, const struct node *n, struct err *
         if (want_count(s, days, 36500, &v, e) < 0)
             return -1;
         s->c->cfg.keep_days = (int64_t)v;
+    }
+    return bytes ? want_size(s, bytes, &s->c->cfg.keep_bytes, e) : 0;
+}
+
+static int set_quota(struct conf_file *s, const struct node *n, struct err *e)
+{
+    struct run_opts *o = &s->c->cfg.run;
+    static const char *const names[] = {"soft", "hard", "free"};
+    uint64_t *const slots[] = {&o->quota_soft_bytes, &o->quota_hard_bytes, &o->min_free_bytes};
+
+    if (n->kind != NODE_MAP)
+        return bad(s, n, e, "want soft: SIZE, hard: SIZE and free: SIZE here");
+    for (size_t i = 0; i < n->n; i++) {
+        size_t k = 0;
+        while (k < N_ELEMS(names) && !str_eqz(n->members[i].key, names[k]))
+            k++;
+        if (k == N_ELEMS(names))
+            return bad(s, n->members[i].value, e, "a quota has soft, hard and free");
+        if (want_size(s, n->members[i].value, slots[k], e) < 0)
+            return -1;
     }
     return 0;
 }
@@ -236,7 +263,8 @@ static const struct {
     {"images", true, set_aliases},     {"hooks", false, set_hooks},
     {"memory", true, set_memory},      {"retention", false, set_retention},
     {"gpus", false, set_gpus},         {"gpu_wait", true, set_gpu_wait},
-    {"gpu_root", false, set_gpu_root}, {"locked", false, set_locked},
+    {"gpu_root", false, set_gpu_root}, {"quota", false, set_quota},
+    {"locked", false, set_locked},
 };
 
 static bool is_locked(const struct conf_file *s, struct str key)

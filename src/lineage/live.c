@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* live.c - what gc may not take
  *
- * Marking reads one consistent view and writes nothing. Kept runs are worked out once,
- * as a sorted list of ids, then each root adds digests to one growing array, which is
- * sorted and made unique at the end: 36 bytes a digest, no second structure. Anything
- * that cannot be read fails the whole, since a root left out would be content lost.
+ * Marking reads one consistent view and writes nothing. Kept runs are worked out once
+ * (keep.c), then each root adds digests to one growing array, which is sorted and made
+ * unique at the end: 40 bytes a digest, no second structure. Anything that cannot be
+ * read fails the whole, since a root left out would be content lost.
  */
 #include "lineage/live.h"
 
@@ -14,103 +14,23 @@
 #include "base/limits.h"
 #include "lineage/rows.h"
 
-/* ---- kept runs ----------------------------------------------------------------------
- */
-
-static int ids_read(struct arena *a, struct q *q, int64_t **ids, size_t *n,
-                    struct err *e)
-{
-    int more;
-
-    while ((more = q_step(q, e)) > 0) {
-        *ids = arena_grow(a, *ids, n, sizeof(**ids));
-        (*ids)[*n - 1] = q_get_i64(q);
-    }
-    return more;
-}
-
-static int runs_open(struct arena *a, struct db *d, int64_t **ids, size_t *n,
-                     struct err *e)
-{
-    static const char sql[] =
-        "SELECT id FROM run WHERE state IN ('PENDING', 'RUNNING', 'INTERRUPTED')";
-    AUTO_Q struct q q = {0};
-
-    if (q_open(&q, d, sql, e) < 0)
-        return -1;
-    return ids_read(a, &q, ids, n, e);
-}
-
-static int runs_since(struct arena *a, struct db *d, int64_t since, int64_t **ids,
-                      size_t *n, struct err *e)
-{
-    static const char sql[] = "SELECT id FROM run WHERE created_ms >= ?";
-    AUTO_Q struct q q = {0};
-
-    if (q_open(&q, d, sql, e) < 0)
-        return -1;
-    q_i64(&q, since);
-    return ids_read(a, &q, ids, n, e);
-}
-
-static int runs_last(struct arena *a, struct db *d, int64_t last, int64_t **ids,
-                     size_t *n, struct err *e)
-{
-    static const char sql[] =
-        "SELECT r.id FROM pipeline p CROSS JOIN run r"
-        " WHERE r.pipeline = p.id AND r.id IN (SELECT k.id FROM run k"
-        " WHERE k.pipeline = p.id ORDER BY k.id DESC LIMIT ?)";
-    AUTO_Q struct q q = {0};
-
-    if (q_open(&q, d, sql, e) < 0)
-        return -1;
-    q_i64(&q, last);
-    return ids_read(a, &q, ids, n, e);
-}
-
-static int id_order(const void *x, const void *y)
-{
-    int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
-
-    return a < b ? -1 : a > b;
-}
-
-static int runs_kept(struct arena *a, struct db *d, const struct db_keep *keep,
-                     int64_t **out, size_t *n, struct err *e)
-{
-    int64_t *ids = NULL;
-    size_t count = 0, unique = 0;
-
-    if (runs_open(a, d, &ids, &count, e) < 0 ||
-        runs_since(a, d, keep->since_unix_ms, &ids, &count, e) < 0 ||
-        runs_last(a, d, keep->last_runs > 0 ? keep->last_runs : 0, &ids, &count, e) < 0)
-        return -1;
-    if (count)
-        qsort(ids, count, sizeof(*ids), id_order);
-    for (size_t i = 0; i < count; i++) {
-        if (!unique || ids[unique - 1] != ids[i])
-            ids[unique++] = ids[i];
-    }
-    *out = ids;
-    *n = unique;
-    return 0;
-}
-
 /* ---- digests ------------------------------------------------------------------------
  */
 
-static void live_add(struct db_live *l, const uint8_t *digest, uint32_t kind)
+static void live_add(struct db_live *l, const uint8_t *digest, uint32_t kind,
+                     uint32_t reason)
 {
     if (l->n == l->cap) {
         l->cap = l->cap ? l->cap * 2 : 1024;
         l->items = xrealloc(l->items, l->cap * sizeof(*l->items));
     }
     memcpy(l->items[l->n].digest, digest, 32);
+    l->items[l->n].reasons = reason;
     l->items[l->n++].kinds = kind;
 }
 
 /* rows of (digest, kind of artifact) */
-static int contents_add(struct db_live *l, struct q *q, struct err *e)
+static int contents_add(struct db_live *l, struct q *q, uint32_t reason, struct err *e)
 {
     int more;
 
@@ -118,12 +38,13 @@ static int contents_add(struct db_live *l, struct q *q, struct err *e)
         const uint8_t *digest = q_get_bytes32(q);
         bool dir = str_eqz(q_get_str(q), "dir");
         if (digest)
-            live_add(l, digest, dir ? DB_LIVE_TREE : DB_LIVE_FILE);
+            live_add(l, digest, dir ? DB_LIVE_TREE : DB_LIVE_FILE, reason);
     }
     return more;
 }
 
-static int add_run(struct db_live *l, struct db *d, int64_t run, struct err *e)
+static int add_run(struct db_live *l, struct db *d, int64_t run, uint32_t reason,
+                   struct err *e)
 {
     static const char sql[] =
         "SELECT a.digest, a.kind FROM task t CROSS JOIN event e ON e.task = t.id"
@@ -134,7 +55,7 @@ static int add_run(struct db_live *l, struct db *d, int64_t run, struct err *e)
     if (q_open(&q, d, sql, e) < 0)
         return -1;
     q_i64(&q, run);
-    return contents_add(l, &q, e);
+    return contents_add(l, &q, reason, e);
 }
 
 static int add_tagged(struct db_live *l, struct db *d, struct err *e)
@@ -151,7 +72,7 @@ static int add_tagged(struct db_live *l, struct db *d, struct err *e)
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
-    return contents_add(l, &q, e);
+    return contents_add(l, &q, DB_KEPT_TAG, e);
 }
 
 static int add_imported(struct db_live *l, struct db *d, struct err *e)
@@ -163,7 +84,7 @@ static int add_imported(struct db_live *l, struct db *d, struct err *e)
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
-    return contents_add(l, &q, e);
+    return contents_add(l, &q, DB_KEPT_IMPORT, e);
 }
 
 static void layer_add(struct db_live *l, json *layer, const char *key, uint32_t kind)
@@ -173,7 +94,7 @@ static void layer_add(struct db_live *l, json *layer, const char *key, uint32_t 
 
     if (str_starts(s, "sha256:") && s.len == 71 &&
         hex_bytes((struct str){s.ptr + 7, 64}, digest, 32))
-        live_add(l, digest, kind);
+        live_add(l, digest, kind, DB_KEPT_IMAGE);
 }
 
 static int layers_add(struct db_live *l, struct str layers_json, struct err *e)
@@ -205,9 +126,9 @@ static int add_images(struct db_live *l, struct db *d, struct err *e)
         return -1;
     while ((more = q_step(&q, e)) > 0) {
         const uint8_t *config = q_get_bytes32(&q), *manifest = q_get_bytes32(&q);
-        live_add(l, config, DB_LIVE_IMAGE);
+        live_add(l, config, DB_LIVE_IMAGE, DB_KEPT_IMAGE);
         if (manifest)
-            live_add(l, manifest, DB_LIVE_IMAGE);
+            live_add(l, manifest, DB_LIVE_IMAGE, DB_KEPT_IMAGE);
         if (layers_add(l, q_get_str(&q), e) < 0)
             return -1;
     }
@@ -227,10 +148,12 @@ static void live_sort(struct db_live *l)
     if (l->n)
         qsort(l->items, l->n, sizeof(*l->items), live_order);
     for (size_t i = 0; i < l->n; i++) {
-        if (n && live_order(&l->items[n - 1], &l->items[i]) == 0)
+        if (n && live_order(&l->items[n - 1], &l->items[i]) == 0) {
             l->items[n - 1].kinds |= l->items[i].kinds;
-        else
+            l->items[n - 1].reasons |= l->items[i].reasons;
+        } else {
             l->items[n++] = l->items[i];
+        }
     }
     l->n = n;
 }
@@ -239,13 +162,13 @@ static int mark(struct db_live *l, struct db *d, const struct db_keep *keep,
                 struct err *e)
 {
     AUTO_ARENA struct arena a = {0};
-    int64_t *runs;
+    struct kept_run *runs;
     size_t n;
 
-    if (runs_kept(&a, d, keep, &runs, &n, e) < 0)
+    if (kept_runs_in(&a, d, keep, &runs, &n, e) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
-        if (add_run(l, d, runs[i], e) < 0)
+        if (add_run(l, d, runs[i].id, runs[i].open ? DB_KEPT_OPEN : DB_KEPT_RUN, e) < 0)
             return -1;
     }
     if (add_tagged(l, d, e) < 0 || add_imported(l, d, e) < 0 || add_images(l, d, e) < 0)
@@ -291,86 +214,119 @@ void db_live_done(struct db_live *l)
     *l = (struct db_live){0};
 }
 
-/* ---- what was taken -----------------------------------------------------------------
+/* ---- what goes ----------------------------------------------------------------------
  */
 
-static int deleted_mark(struct db *d, const uint8_t *digest, int64_t *n, struct err *e)
+struct gone {
+    int64_t id;
+    uint8_t digest[32];
+};
+
+static int gone_list(struct db *d, const struct db_live *live, db_going_fn *going,
+                     void *ctx, struct gone **out, size_t *n, struct err *e)
 {
-    static const char sql[] =
-        "UPDATE artifact SET state = 'DELETED' WHERE digest = ? AND state <> 'DELETED'";
+    static const char sql[] = "SELECT id, digest, kind FROM artifact"
+                              " WHERE digest IS NOT NULL AND state <> 'DELETED'";
     AUTO_Q struct q q = {0};
-
-    if (q_open(&q, d, sql, e) < 0)
-        return -1;
-    q_bytes32(&q, digest);
-    if (q_run(&q, e) < 0)
-        return -1;
-    *n += q_changes(&q);
-    return 0;
-}
-
-int db_artifacts_deleted(struct db *d, const uint8_t (*digests)[32], size_t n,
-                         int64_t *n_marked, struct err *e)
-{
-    int64_t count = 0;
-
-    must(d->in_txn);
-    for (size_t i = 0; i < n; i++) {
-        if (deleted_mark(d, digests[i], &count, e) < 0)
-            return -1;
-    }
-    *n_marked = count;
-    return 0;
-}
-
-int db_attempt_dirs_in(struct arena *a, struct db *d, const struct db_keep *keep,
-                       int64_t before_unix_ms, struct db_attempt_dir **out, size_t *n,
-                       struct err *e)
-{
-    static const char sql[] =
-        "SELECT t.run, m.task, m.number, m.dir, m.finished_ms, m.state <> 'SUCCEEDED'"
-        " FROM attempt m CROSS JOIN task t ON t.id = m.task"
-        " WHERE m.dir IS NOT NULL AND m.state <> 'RUNNING' AND m.finished_ms < ?"
-        " ORDER BY m.task, m.number";
-    AUTO_Q struct q q = {0};
-    struct db_attempt_dir *dirs = NULL;
-    int64_t *runs;
-    size_t n_runs, count = 0;
+    size_t cap = 0;
     int more;
 
-    if (runs_kept(a, d, keep, &runs, &n_runs, e) < 0 || q_open(&q, d, sql, e) < 0)
+    if (q_open(&q, d, sql, e) < 0)
         return -1;
-    q_i64(&q, before_unix_ms);
     while ((more = q_step(&q, e)) > 0) {
-        int64_t run = q_get_i64(&q);
-        struct db_attempt_dir *x;
-        if (n_runs && bsearch(&run, runs, n_runs, sizeof(*runs), id_order))
+        struct gone g = {.id = q_get_i64(&q)};
+        char hex[65];
+        q_get_hex(&q, hex);
+        if (!hex_bytes(str_of(hex), g.digest, 32) || db_live_kinds(live, hex) ||
+            !going(ctx, hex, str_eqz(q_get_str(&q), "dir")))
             continue;
-        dirs = arena_grow(a, dirs, &count, sizeof(*dirs));
-        x = &dirs[count - 1];
-        x->task = q_get_i64(&q);
-        x->number = q_get_i64(&q);
-        x->dir = q_get_str_in(a, &q);
-        x->finished_unix_ms = q_get_i64(&q);
-        x->failed = q_get_bool(&q);
+        if (*n == cap) {
+            cap = cap ? cap * 2 : 256;
+            *out = xrealloc(*out, cap * sizeof(**out));
+        }
+        (*out)[(*n)++] = g;
     }
-    if (more < 0)
+    return more;
+}
+
+static int bury(struct db *d, const struct gone *g, struct err *e)
+{
+    static const char tombstone[] =
+        "UPDATE artifact SET state = 'DELETED' WHERE id = ?";
+    static const char forget[] = "DELETE FROM verified WHERE digest = ?";
+    AUTO_Q struct q t = {0};
+    AUTO_Q struct q f = {0};
+
+    if (q_open(&t, d, tombstone, e) < 0 || q_open(&f, d, forget, e) < 0)
         return -1;
-    *out = dirs;
-    *n = count;
+    q_i64(&t, g->id);
+    q_bytes32(&f, g->digest);
+    return q_run(&t, e) < 0 || q_run(&f, e) < 0 ? -1 : 0;
+}
+
+int db_artifacts_bury(struct db *d, const struct db_live *live, db_going_fn *going,
+                      void *ctx, int64_t *n_buried, struct err *e)
+{
+    AUTO_FREE struct gone *gone = NULL;
+    size_t n = 0;
+
+    must(d->in_txn);
+    if (gone_list(d, live, going, ctx, &gone, &n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (bury(d, &gone[i], e) < 0)
+            return -1;
+    }
+    *n_buried = (int64_t)n;
     return 0;
 }
 
-int db_attempt_dir_gone(struct db *d, int64_t task, int64_t number, struct err *e)
+/* ---- why it goes --------------------------------------------------------------------
+ */
+
+static int images_gone(struct db *d, db_fate_fn *fn, void *ctx, struct err *e)
 {
     static const char sql[] =
-        "UPDATE attempt SET dir = NULL WHERE task = ? AND number = ?";
+        "SELECT config, manifest, layers FROM image WHERE removed_ms IS NOT NULL";
+    struct db_live l = {0};
     AUTO_Q struct q q = {0};
+    int more;
 
-    must(d->in_txn);
     if (q_open(&q, d, sql, e) < 0)
         return -1;
-    q_i64(&q, task);
-    q_i64(&q, number);
-    return q_run(&q, e);
+    while ((more = q_step(&q, e)) > 0) {
+        const uint8_t *config = q_get_bytes32(&q), *manifest = q_get_bytes32(&q);
+        struct err bad;
+        live_add(&l, config, DB_LIVE_IMAGE, 0);
+        if (manifest)
+            live_add(&l, manifest, DB_LIVE_IMAGE, 0);
+        (void)layers_add(&l, q_get_str(&q),
+                         &bad); /* an unreadable list explains nothing */
+    }
+    for (size_t i = 0; i < l.n; i++) {
+        char hex[65];
+        hex_of(l.items[i].digest, 32, hex);
+        fn(ctx, hex, false, DB_FATE_IMAGE);
+    }
+    db_live_done(&l);
+    return more;
+}
+
+int db_gone_each(struct db *d, db_fate_fn *fn, void *ctx, struct err *e)
+{
+    static const char sql[] =
+        "SELECT digest, kind, state = 'REMOVED' FROM artifact WHERE digest IS NOT NULL";
+    AUTO_Q struct q q = {0};
+    int more;
+
+    if (images_gone(d, fn, ctx, e) < 0 || q_open(&q, d, sql, e) < 0)
+        return -1;
+    while ((more = q_step(&q, e)) > 0) {
+        char hex[65];
+        bool dir;
+        q_get_hex(&q, hex);
+        dir = str_eqz(q_get_str(&q), "dir");
+        fn(ctx, hex, dir, q_get_bool(&q) ? DB_FATE_REMOVED : DB_FATE_RETIRED);
+    }
+    return more;
 }

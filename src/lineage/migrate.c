@@ -59,8 +59,10 @@ int pragma_i64(struct db *d, const char *sql, int64_t *out, struct err *e)
 /* who brought the file to this version: what an older dugout can tell its user */
 static void say_who(struct buf *sql)
 {
-    buf_adds(sql, "INSERT OR REPLACE INTO meta VALUES ('migrated_by', 'dugout "
-                  DUGOUT_VERSION "');");
+    buf_adds(
+        sql,
+        "INSERT OR REPLACE INTO meta VALUES ('migrated_by', 'dugout " DUGOUT_VERSION
+        "');");
 }
 
 static int part_apply(struct db *d, const char *from, const char *end, int version,
@@ -105,11 +107,12 @@ static int too_new(struct db *d, int have, int latest, struct err *e)
 
     if (q_open_text(&q, d, sql, &ignored) == 0 && q_step(&q, &ignored) > 0)
         by = q_get_str(&q);
-    return err_set(e, ERR_INPUT,
-                   "%s has schema version %d, made by %.*s, and this dugout knows up to "
-                   "%d: use the newer dugout, or put back the copy of before, %s.v%d, "
-                   "which lacks what was recorded since",
-                   d->path, have, STR_ARG(by), latest, DB_FILE, latest);
+    return err_set(
+        e, ERR_INPUT,
+        "%s has schema version %d, made by %.*s, and this dugout knows up to "
+        "%d: use the newer dugout, or put back the copy of before, %s.v%d, "
+        "which lacks what was recorded since",
+        d->path, have, STR_ARG(by), latest, DB_FILE, latest);
 }
 
 /* ours, and not from the future? Nothing is written before this is known. */

@@ -37,4 +37,14 @@ void db_jw_digest(struct jw *w, const char *hex);
 /* db_moment - "2026-03-03" (the last millisecond of that day) or RFC 3339 in UTC */
 bool db_moment(struct str s, int64_t *unix_ms);
 
+/* kept_runs_in - runs that gc keeps, by ascending id (keep.c) */
+struct db_keep;
+struct kept_run {
+    int64_t id;
+    bool open; /* not over */
+    bool over; /* past the ceiling of bytes: never among those given */
+};
+int kept_runs_in(struct arena *a, struct db *d, const struct db_keep *keep,
+                 struct kept_run **out, size_t *n, struct err *e);
+
 #endif

@@ -251,7 +251,7 @@ int run_resume(struct run_env *env, const char *run_id, const char *from_task,
     kept.aliases = overrides->aliases;
     kept.n_aliases = overrides->n_aliases;
     en.o = kept;
-    if (graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0)
+    if (store_lease(env->store, e) < 0 || graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0)
         goto done;
     if (reopen(&en, &row, from_task, e) < 0) {
         db_rollback(env->db);

@@ -130,17 +130,17 @@ static bool refreshed(const struct engine *en, const struct task *t)
     return false;
 }
 
+/* Looked at and made young in one step: a gc that marked before this hit must not sweep after it. */
 static bool bytes_are_there(struct engine *en, const struct db_io_rows *rows)
 {
-    char path[LIMIT_PATH_BYTES];
+    struct store *store = en->env->store;
     struct err e;
 
     for (size_t i = 0; i < rows->n_artifacts; i++) {
         const struct db_artifact *f = &rows->artifacts[i].artifact;
-        if (str_eqz(f->kind, "file") && !blob_has(en->env->store, f->digest_hex))
+        if (str_eqz(f->kind, "file") && blob_refresh(store, f->digest_hex, &e) < 0)
             return false;
-        if (str_eqz(f->kind, "dir") &&
-            tree_checkout_path(en->env->store, f->digest_hex, path, sizeof path, &e) < 0)
+        if (str_eqz(f->kind, "dir") && tree_refresh(store, f->digest_hex, &e) < 0)
             return false;
     }
     return true;

@@ -63,6 +63,9 @@ struct run_opts {
     uint64_t log_max_bytes;
     const struct run_image_alias *aliases;
     size_t n_aliases;
+    /* of the home, looked at before a run starts; 0 = none. Artifacts and images together */
+    uint64_t quota_soft_bytes, quota_hard_bytes;
+    uint64_t min_free_bytes; /* of its file system */
     const char *hook_success, *hook_failure, *hook_interrupted; /* program paths or NULL */
 };
 
@@ -168,6 +171,12 @@ int run_plan(struct run_env *env, const struct run_request *rq, struct buf *out_
 /* run_orphans - living supervisors of interrupted runs of this pipeline name: a line for the user
  * in *out ("" when none) */
 int run_orphans(struct run_env *env, struct str pipeline_name, struct buf *out, struct err *e);
+
+/* run_space_check - is there room to store more? ERR_LIMIT over the hard quota or under the free
+ * space wanted by the config; the soft one, and a disk that has less left than the last run of this
+ * pipeline wrote, is a notice. pipeline may be empty; notices are appended to *out, a line each. */
+int run_space_check(struct run_env *env, const struct run_opts *o, struct str pipeline,
+                    struct buf *out, struct err *e);
 
 /* run_count_alive - runs of this home of which an engine or a supervisor lives now; `one` is the
  * id of one of them. Asks no database. */

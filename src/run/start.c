@@ -232,6 +232,24 @@ static int record_run(struct engine *en, const struct run_request *rq, struct er
     return 0;
 }
 
+static int check_space(struct engine *en, struct err *e)
+{
+    AUTO_BUF struct buf notices = {0};
+
+    buf_init(&notices, 0);
+    if (run_space_check(en->env, &en->o, en->p.name, &notices, e) < 0)
+        return -1;
+    for (char *line = notices.len ? notices.ptr : NULL; line && *line;) {
+        char *end = strchr(line, '\n');
+        if (end)
+            *end = '\0';
+        engine_notice(en, NULL, "%s", line);
+        line = end ? end + 1 : NULL;
+    }
+    /* what tasks find in the store from now on is kept until the run is over */
+    return store_lease(en->env->store, e);
+}
+
 int run_start(struct run_env *env, const struct run_request *rq, const struct run_view *view,
               struct run_outcome *out, struct err *e)
 {
@@ -247,7 +265,7 @@ int run_start(struct run_env *env, const struct run_request *rq, const struct ru
             ms = en.p.deadline_ms;
         en.deadline_unix_ms = en.created_unix_ms + ms;
     }
-    if (engine_lock(&en, e) < 0)
+    if (check_space(&en, e) < 0 || engine_lock(&en, e) < 0)
         goto done;
     /* The first turn goes on in this transaction: a run and its first tasks are one commit. */
     if (db_begin(env->db, DB_DURABLE, e) < 0)

@@ -274,7 +274,8 @@ int blob_refresh(struct store *s, const char *hex, struct err *e)
 {
     AUTO_FD int gc = -1;
 
-    if (want_digest(hex, e) < 0 || store_gc_lock(s, LOCK_SH, &gc, e) < 0)
+    if (want_digest(hex, e) < 0 || store_lease(s, e) < 0 ||
+        store_gc_lock(s, LOCK_SH, &gc, e) < 0)
         return -1;
     if (utimensat(s->dirs[STORE_BLOBS], hex, NULL, AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
@@ -301,6 +302,8 @@ int blob_put_bytes(struct store *s, const void *bytes, size_t len, unsigned flag
     struct draft d = {.fd = -1};
     int r = -1;
 
+    if (store_lease(s, e) < 0)
+        return -1;
     sha256_hex(bytes, len, id.hex);
     if (known(s, id.hex, len)) {
         *out = id;
@@ -394,7 +397,7 @@ int blob_put_file(struct store *s, int dir_fd, const char *name, unsigned flags,
     struct blob_id id = {.hex = ""};
     struct stat st;
 
-    if (open_source(dir_fd, name, &fd, &st, e) < 0)
+    if (open_source(dir_fd, name, &fd, &st, e) < 0 || store_lease(s, e) < 0)
         return -1;
     id.size_bytes = (uint64_t)st.st_size;
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -420,8 +423,11 @@ struct blob_writer {
 int blob_writer_open(struct store *s, unsigned flags, struct blob_writer **gives,
                      struct err *e)
 {
-    struct blob_writer *w = xalloc(sizeof(*w));
+    struct blob_writer *w;
 
+    if (store_lease(s, e) < 0)
+        return -1;
+    w = xalloc(sizeof(*w));
     w->store = s;
     w->flags = flags;
     w->draft.fd = -1;

@@ -80,6 +80,11 @@ int store_pin(struct store *s, enum store_dir d, const char *hex, int *gives_fd,
  * *gives_fd lets go */
 int store_lock(struct store *s, const char *name, int op, int *gives_fd, struct err *e);
 
+/* store_lease - from now on, until store_close or the end of the process, gc keeps what
+ * this store publishes or refreshes, though no row names it yet. Everything that
+ * publishes takes it by itself; who will name what a child publishes calls it first. */
+int store_lease(struct store *s, struct err *e);
+
 struct blob_id {
     char hex[DIGEST_HEX];
     uint64_t size_bytes;

@@ -19,7 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "store/inside.h"
@@ -199,6 +198,22 @@ static void count_tree(int at, const char *name, uint64_t *bytes)
     (void)closedir(d);
 }
 
+uint64_t store_bytes_of(struct store *s, enum store_dir d, const char *name)
+{
+    uint64_t bytes = 0;
+
+    count_tree(s->dirs[d], name, &bytes);
+    return bytes;
+}
+
+uint64_t store_bytes_below(struct store *s, const char *path)
+{
+    uint64_t bytes = 0;
+
+    count_tree(s->home_fd, path, &bytes);
+    return bytes;
+}
+
 static void count_dir(int at, const char *name, struct gc_count *out)
 {
     DIR *d = open_list(at, name);
@@ -237,7 +252,6 @@ struct sweep {
     struct store *store;
     const struct gc_plan *plan;
     struct gc_count *out;
-    int64_t young_after_ms; /* mtime from here on is younger than the grace period */
 };
 
 static int64_t mtime_ms(const struct stat *st)
@@ -250,7 +264,23 @@ static bool is_old(const struct sweep *w, int at, const char *name)
     struct stat st;
 
     return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           mtime_ms(&st) < w->young_after_ms;
+           mtime_ms(&st) < w->plan->young_unix_ms;
+}
+
+bool gc_is_old(struct store *s, enum store_dir d, const char *hex, int64_t young_unix_ms)
+{
+    struct stat st;
+
+    return fstatat(s->dirs[d], hex, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           mtime_ms(&st) < young_unix_ms;
+}
+
+static void goes(struct sweep *w, enum gc_kind kind, const char *name, uint64_t bytes)
+{
+    w->out[kind].n++;
+    w->out[kind].bytes += bytes;
+    if (w->plan->going)
+        w->plan->going(w->plan->ctx, kind, name, bytes);
 }
 
 /* does anybody hold a lock on this file or directory? */
@@ -264,7 +294,7 @@ static bool is_held(int at, const char *name)
 /* into trash/ under the lock; what cannot be moved stays and is met again next time */
 static int slice_to_trash(struct sweep *w, int at, const struct list *l, size_t from,
                           size_t to, enum gc_kind kind, struct list *trashed,
-                          struct err *e)
+                          struct list *names, struct err *e)
 {
     AUTO_FD int gc = -1;
     int trash = w->store->dirs[STORE_TRASH];
@@ -282,6 +312,7 @@ static int slice_to_trash(struct sweep *w, int at, const struct list *l, size_t 
             fchmodat(at, l->at[i], 0700, 0) == 0)
             (void)renameat(at, l->at[i], trash, name);
         list_add(trashed, name);
+        list_add(names, l->at[i]);
     }
     return 0;
 }
@@ -293,16 +324,18 @@ static int sweep_list(struct sweep *w, int at, const struct list *l, enum gc_kin
 
     for (size_t from = 0; from < l->n; from += SLICE) {
         AUTO_LIST struct list trashed = {.at = NULL};
+        AUTO_LIST struct list names = {.at = NULL}; /* as they were called */
         size_t to = from + SLICE < l->n ? from + SLICE : l->n;
 
-        if (slice_to_trash(w, at, l, from, to, kind, &trashed, e) < 0)
+        if (slice_to_trash(w, at, l, from, to, kind, &trashed, &names, e) < 0)
             return -1;
         for (size_t i = 0; i < trashed.n; i++) {
+            uint64_t bytes = 0;
             struct stat st;
             if (fstatat(trash, trashed.at[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
                 continue;
-            count_tree(trash, trashed.at[i], &w->out[kind].bytes);
-            w->out[kind].n++;
+            count_tree(trash, trashed.at[i], &bytes);
+            goes(w, kind, names.at[i], bytes);
             if (fd_remove_tree(trash, trashed.at[i], e) < 0)
                 return -1;
         }
@@ -313,10 +346,11 @@ static int sweep_list(struct sweep *w, int at, const struct list *l, enum gc_kin
 static void count_list(struct sweep *w, int at, const struct list *l, enum gc_kind kind)
 {
     for (size_t i = 0; i < l->n; i++) {
+        uint64_t bytes = 0;
         if (kind != GC_BLOBS && is_held(at, l->at[i]))
             continue;
-        w->out[kind].n++;
-        count_tree(at, l->at[i], &w->out[kind].bytes);
+        count_tree(at, l->at[i], &bytes);
+        goes(w, kind, l->at[i], bytes);
     }
 }
 
@@ -416,11 +450,12 @@ static int sweep_trash(struct sweep *w, struct err *e)
     if (!d)
         return err_sys(e, errno, "read trash");
     for (struct dirent *ent = next_entry(d); ent && r == 0; ent = next_entry(d)) {
+        uint64_t bytes = 0;
         if (str_starts(str_of(ent->d_name), "corrupt-") &&
             !is_old(w, dirfd(d), ent->d_name))
             continue;
-        w->out[GC_TRASH].n++;
-        count_tree(dirfd(d), ent->d_name, &w->out[GC_TRASH].bytes);
+        count_tree(dirfd(d), ent->d_name, &bytes);
+        goes(w, GC_TRASH, ent->d_name, bytes);
         if (!w->plan->dry_run)
             r = fd_remove_tree(dirfd(d), ent->d_name, e);
     }
@@ -428,16 +463,21 @@ static int sweep_trash(struct sweep *w, struct err *e)
     return r;
 }
 
+int gc_enter(struct store *s, int *gives_fd, struct err *e)
+{
+    if (store_lock(s, "sweep", LOCK_EX | LOCK_NB, gives_fd, e) == 0)
+        return 0;
+    return e->code == ERR_BUSY
+               ? err_set(e, ERR_BUSY, "another gc, fsck or backup is at work here")
+               : -1;
+}
+
 int gc_sweep(struct store *s, const struct gc_plan *plan, struct gc_count out[GC_KINDS],
              struct err *e)
 {
     struct sweep w = {.store = s, .plan = plan, .out = out};
-    AUTO_FD int one = -1;
 
     memset(out, 0, GC_KINDS * sizeof(*out));
-    if (store_lock(s, "sweep", LOCK_EX | LOCK_NB, &one, e) < 0)
-        return e->code == ERR_BUSY ? err_set(e, ERR_BUSY, "another gc is at work") : -1;
-    w.young_after_ms = clock_unix_ms() - plan->grace_ms;
     if (sweep_trash(&w, e) < 0 || sweep_tmp(&w, e) < 0 || sweep_runs(&w, e) < 0 ||
         sweep_digests(&w, STORE_CHECKOUTS, GC_CHECKOUTS, plan->checkouts, e) < 0 ||
         sweep_digests(&w, STORE_LAYERS, GC_LAYERS, plan->layers, e) < 0)

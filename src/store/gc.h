@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gc.h - remove what nothing names any more, and count what is there
  *
- * The caller decides what lives (it reads the database); this module only removes. Who
+ * The caller decides what lives (it reads the database); this module only removes. In
+ * order: gc_enter, gc_leases and the clock, mark, rows of what goes become tombstones,
+ * gc_sweep. Who
  * publishes a name holds locks/gc shared for that instant and makes the file's mtime
  * new; the sweep holds it exclusively in short slices, looks at the mtime again under
  * the lock and renames into trash/ before it removes. So a blob that was found to be
@@ -52,20 +54,40 @@ struct gc_plan {
      * attempt asks for the directory of the run, after its attempts. */
     bool (*attempt_lives)(void *ctx, const char *run, const char *attempt);
     void *ctx;
-    int64_t grace_ms; /* younger things (by mtime) stay */
-    bool dry_run;     /* count what would go, remove nothing */
+    int64_t young_unix_ms; /* what has this mtime or a later one stays */
+    bool dry_run;          /* count what would go, remove nothing */
+    /* told of each thing that goes (or would go): its name in its directory and its
+     * bytes on disk; may be NULL */
+    void (*going)(void *ctx, enum gc_kind k, const char *name, uint64_t bytes);
 };
+
+/* gc_leases - when the oldest lease began that somebody holds, INT64_MAX when there is
+ * none; dead ones are removed. Call it, and read the clock, before marking: what is
+ * published later is younger than both. */
+int gc_leases(struct store *s, int64_t *oldest_unix_ms, struct err *e);
+
+/* gc_is_old - would a sweep with this plan find NAME of blobs or checkouts old enough?
+ */
+bool gc_is_old(struct store *s, enum store_dir d, const char *hex,
+               int64_t young_unix_ms);
+
+/* gc_enter - be the one sweep of this home: others (and a backup) wait or are refused
+ * while *gives_fd is open. ERR_BUSY when another is at work. gc_sweep wants it held. */
+int gc_enter(struct store *s, int *gives_fd, struct err *e);
 
 /* gc_sweep - remove everything that the plan does not keep
  *
  * out  GC_KINDS counts of what went (or would go); counted so far also on failure
  *
  * tmp/ entries go when nobody holds their lock, trash/ entries always (corrupt-* after
- * the grace period). Pinned layers and checkouts stay. ERR_BUSY when another sweep
- * runs.
- */
+ * the grace period). Pinned layers and checkouts stay. */
 int gc_sweep(struct store *s, const struct gc_plan *plan, struct gc_count out[GC_KINDS],
              struct err *e);
+
+/* store_bytes_of - bytes on disk of NAME and what is below it; 0 when it is not there
+ */
+uint64_t store_bytes_of(struct store *s, enum store_dir d, const char *name);
+uint64_t store_bytes_below(struct store *s, const char *path); /* of the home */
 
 /* store_usage - what is there now, by kind; a file with several links counts once */
 int store_usage(struct store *s, struct gc_count out[GC_KINDS], struct err *e);

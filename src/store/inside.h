@@ -16,11 +16,15 @@ struct store {
     int home_fd;
     int dirs[STORE_DIRS];
     bool touched[STORE_DIRS];
-    uint64_t serial;   /* for names in tmp/ and trash/ */
-    uint8_t *hash_buf; /* HASH_BUF_BYTES, made at first use */
+    uint64_t serial;            /* for names in tmp/ and trash/ */
+    uint8_t *hash_buf;          /* HASH_BUF_BYTES, made at first use */
+    int lease_fd;               /* -1: none yet */
+    char lease[STORE_TMP_NAME]; /* its name in locks/ */
 };
 
 uint8_t *store_hash_buf(struct store *s);
+
+void store_lease_end(struct store *s);
 
 /* store_gc_lock - locks/gc, LOCK_SH for who publishes, LOCK_EX for who sweeps */
 int store_gc_lock(struct store *s, int op, int *gives_fd, struct err *e);

@@ -92,7 +92,7 @@ int store_open(const char *home, struct store **gives, struct err *e)
     gid_t group = g ? g->gr_gid : (gid_t)-1;
     mode_t mode = g ? 0750 : 0700;
 
-    s->home_fd = -1;
+    s->home_fd = s->lease_fd = -1;
     for (int i = 0; i < STORE_DIRS; i++)
         s->dirs[i] = -1;
     if (open_home(home, s, mode, group, e) < 0)
@@ -122,6 +122,7 @@ void store_close(struct store *s)
 {
     if (!s)
         return;
+    store_lease_end(s);
     for (int i = 0; i < STORE_DIRS; i++)
         if (s->dirs[i] >= 0)
             (void)close(s->dirs[i]);

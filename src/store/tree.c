@@ -456,6 +456,8 @@ int tree_put(struct store *s, int dir_fd, const char *name, unsigned flags,
     if (src < 0 || fstat(src, &st) < 0)
         return err_sys(e, errno, "open %s", name);
 
+    if (store_lease(s, e) < 0)
+        return -1;
     p.copy = !(flags & BLOB_ADOPT) || !may_take(s, &st);
     if ((p.copy ? put_copy(&p, src, flags, e)
                 : put_here(&p, dir_fd, name, src, flags, e)) < 0)

@@ -80,6 +80,10 @@ int tree_walk(struct store *s, const char *hex, tree_fn *fn, void *ctx, struct e
  * the byte offset when it is not canonical */
 int tree_parse(struct str object, tree_fn *fn, void *ctx, struct err *e);
 
+/* tree_refresh - as blob_refresh, of the checkout and all tree objects below hex.
+ * ERR_MISSING when one of them is gone */
+int tree_refresh(struct store *s, const char *hex, struct err *e);
+
 /* tree_verify - hash the checkout again and compare it with its tree; ERR_CORRUPT names
  * the first difference */
 int tree_verify(struct store *s, const char *hex, struct err *e);

@@ -12,6 +12,7 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -195,6 +196,27 @@ int tree_walk(struct store *s, const char *hex, tree_fn *fn, void *ctx, struct e
 
     buf_done(&w.path);
     return r;
+}
+
+/* ---- a new grace period ---- */
+
+static int refresh_entry(void *ctx, const struct tree_entry *t, struct err *e)
+{
+    return t->type == TREE_DIR ? blob_refresh(ctx, t->hex, e) : 0;
+}
+
+int tree_refresh(struct store *s, const char *hex, struct err *e)
+{
+    AUTO_FD int gc = -1;
+
+    if (blob_refresh(s, hex, e) < 0 || store_gc_lock(s, LOCK_SH, &gc, e) < 0)
+        return -1;
+    if (utimensat(s->dirs[STORE_CHECKOUTS], hex, NULL, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT
+                   ? err_set(e, ERR_MISSING, "directory %.12s is not in the store any more", hex)
+                   : err_sys(e, errno, "refresh checkout %.12s", hex);
+    (void)close(fd_take(&gc));
+    return tree_walk(s, hex, refresh_entry, s, e);
 }
 
 /* ---- verifying a checkout ---- */

@@ -32,6 +32,7 @@ def test_a_home_of_the_first_schema_opens_with_all_that_was_in_it(old):
     assert [r["state"] for r in runs] == ["SUCCEEDED", "SUCCEEDED"]
     assert old.ok("artifact", "cat", "first:prod").out == "weights 1"
     assert "load in" in old.ok("lineage", "first:prod").out
+    assert old.ok("fsck", "--full", "--json").json["damage"] == 0
     r = old.ok("run", old.home.parent / "first.json")
     assert "nothing new" in r.err
 

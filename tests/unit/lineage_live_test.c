@@ -70,27 +70,27 @@ static void each_root_keeps_what_it_should(void)
         struct db_keep keep;
         uint64_t want;
     } rows[] = {
-        {"SELECT 1", {0, INT64_MAX}, B(1)},
-        {"SELECT 1", {1, INT64_MAX}, B(1) | B(13) | B(21)}, /* a hit's output is kept */
-        {"SELECT 1", {2, INT64_MAX}, B(1) | B(13) | B(21) | B(12) | B(22)},
-        {"SELECT 1", {9, INT64_MAX}, B(1) | B(11) | B(12) | B(13) | B(21) | B(22)},
-        {"SELECT 1", {0, 2000}, B(1) | B(12) | B(13) | B(21) | B(22)},
-        {"SELECT 1", {1, 2000}, B(1) | B(12) | B(13) | B(21) | B(22)},
+        {"SELECT 1", {0, INT64_MAX, 0}, B(1)},
+        {"SELECT 1", {1, INT64_MAX, 0}, B(1) | B(13) | B(21)}, /* a hit's output is kept */
+        {"SELECT 1", {2, INT64_MAX, 0}, B(1) | B(13) | B(21) | B(12) | B(22)},
+        {"SELECT 1", {9, INT64_MAX, 0}, B(1) | B(11) | B(12) | B(13) | B(21) | B(22)},
+        {"SELECT 1", {0, 2000, 0}, B(1) | B(12) | B(13) | B(21) | B(22)},
+        {"SELECT 1", {1, 2000, 0}, B(1) | B(12) | B(13) | B(21) | B(22)},
         {"UPDATE run SET state = 'RUNNING' WHERE id = 2",
-         {0, INT64_MAX},
+         {0, INT64_MAX, 0},
          B(1) | B(12) | B(22)},
         {"UPDATE run SET state = 'INTERRUPTED' WHERE id = 1",
-         {0, INT64_MAX},
+         {0, INT64_MAX, 0},
          B(1) | B(11) | B(21)},
-        {"UPDATE run SET state = 'FAILED' WHERE id = 1", {0, INT64_MAX}, B(1)},
+        {"UPDATE run SET state = 'FAILED' WHERE id = 1", {0, INT64_MAX, 0}, B(1)},
         {"INSERT INTO ref SELECT 'x', id, 1, '' FROM artifact WHERE name = 'out'"
          " ORDER BY id LIMIT 1",
-         {0, INT64_MAX},
+         {0, INT64_MAX, 0},
          B(1) | B(11) | B(21)}, /* the whole way up, of the producer alone */
-        {"INSERT INTO ref VALUES ('x', 2, 1, '')", {0, INT64_MAX}, B(1) | B(2)},
-        {"UPDATE artifact SET state = 'REMOVED' WHERE imported = 1", {0, INT64_MAX}, 0},
+        {"INSERT INTO ref VALUES ('x', 2, 1, '')", {0, INT64_MAX, 0}, B(1) | B(2)},
+        {"UPDATE artifact SET state = 'REMOVED' WHERE imported = 1", {0, INT64_MAX, 0}, 0},
         {"UPDATE artifact SET state = 'DELETED' WHERE name = 'in'",
-         {9, INT64_MAX},
+         {9, INT64_MAX, 0},
          B(1) | B(21) | B(22)},
     };
     struct db *d;
@@ -172,11 +172,17 @@ static void images_keep_their_blobs_and_layers(void)
     home_remove();
 }
 
-static void swept_content_leaves_a_tombstone(void)
+static bool all_but(void *ctx, const char *hex, bool dir)
+{
+    CHECK(!dir);
+    return strcmp(ctx, hex) != 0;
+}
+
+static void what_is_not_live_becomes_a_tombstone_unless_it_is_young(void)
 {
     AUTO_ARENA struct arena a = {0};
     struct db_artifact x = {0};
-    uint8_t digests[2][32];
+    struct db_live live = {0};
     char hex[DIGEST_HEX];
     struct db *d;
     int64_t one, n = 0;
@@ -186,18 +192,57 @@ static void swept_content_leaves_a_tombstone(void)
     one = an_artifact(d, 0, "x", "system.Dataset", 1, "");
     an_artifact(d, 0, "y", "system.Dataset", 1, "");
     an_artifact(d, 0, "z", "system.Dataset", 2, "");
-    CHECK(hex_bytes(str_of(digest_no(1, hex)), digests[0], 32));
-    CHECK(hex_bytes(str_of(digest_no(9, hex)), digests[1], 32));
+    an_artifact(d, 0, "kept", "system.Dataset", 3, "");
     OK(db_begin(d, DB_DURABLE, e));
-    OK(db_artifacts_deleted(d, (const uint8_t(*)[32])digests, 2, &n, e));
+    OK(db_tag_set(d, STR("t"), 4, false, STR("me"), 1, NULL, e));
+    OK(db_exec(d, "INSERT INTO verified SELECT DISTINCT digest, 1 FROM artifact", e));
+    OK(db_live_digests(d, &keep_nothing, &live, e));
+    (void)digest_no(2, hex);
+    OK(db_artifacts_bury(d, &live, all_but, hex, &n, e));
     CHECK_INT(n, 2);
-    OK(db_artifacts_deleted(d, (const uint8_t(*)[32])digests, 2, &n, e));
+    OK(db_artifacts_bury(d, &live, all_but, hex, &n, e));
     CHECK_INT(n, 0);
     OK(db_commit(d, e));
+    db_live_done(&live);
     OK(db_artifact_get_in(&a, d, one, &x, e));
     CHECK_INT(x.state, DB_DELETED);
     CHECK_STR(db_artifact_state_name(x.state), "DELETED");
-    CHECK_INT(sql_i64(d, "SELECT count(*) FROM artifact WHERE state = 'LIVE'"), 1);
+    CHECK_INT(sql_i64(d, "SELECT count(*) FROM verified"), 2);
+    CHECK_INT(sql_i64(d, "SELECT count(*) FROM artifact WHERE state = 'LIVE'"), 2);
+    db_close(d);
+    home_remove();
+}
+
+/* 20 runs, each makes 1 MB of its own and reads the one that all share (10 MB) */
+static void a_ceiling_of_bytes_lets_the_oldest_runs_go(void)
+{
+    struct db_keep keep = {.last_runs = 20, .since_unix_ms = INT64_MAX};
+    struct db *d;
+    int64_t run[21], shared;
+    char uuid[37];
+    bool won = false;
+
+    home_make();
+    d = home_open(DB_WRITE);
+    OK(db_begin(d, DB_PROGRESS, e));
+    shared = an_artifact(d, 0, "shared", "system.Dataset", 63, "");
+    for (int i = 1; i <= 20; i++) {
+        int64_t task;
+        run[i] = a_run(d, uuid_no(i, uuid), "r", "p");
+        task = a_task(d, run[i], "t");
+        reads(d, task, "in", shared);
+        an_artifact(d, task, "out", "system.Model", (unsigned)i, "");
+        if (i != 2) /* this one is not over */
+            OK(db_run_finish(d, run[i], &(struct db_run_end){.state = DB_SUCCEEDED}, &won, e));
+    }
+    OK(db_exec(d, "UPDATE artifact SET size = 1000000; UPDATE artifact SET size = 10000000"
+                  " WHERE task IS NULL", e));
+    OK(db_commit(d, e));
+    CHECK(live_bits(d, keep) == ((1ull << 63) | ((1ull << 21) - 2)));
+    keep.max_bytes = 15500000;
+    CHECK(live_bits(d, keep) == ((1ull << 63) | 0x1f << 16 | 1 << 2));
+    keep.max_bytes = 1;
+    CHECK(live_bits(d, keep) == ((1ull << 63) | 1 << 2));
     db_close(d);
     home_remove();
 }
@@ -247,7 +292,7 @@ static void attempt_directories_go_after_their_run(void)
     CHECK_STR(dirs[2].dir.ptr, "runs/1/1");
     OK(db_attempt_dirs_in(&a, d, &keep_nothing, 150, &dirs, &n, e));
     CHECK_INT(n, 2);
-    OK(db_attempt_dirs_in(&a, d, &(struct db_keep){2, INT64_MAX}, 1000, &dirs, &n, e));
+    OK(db_attempt_dirs_in(&a, d, &(struct db_keep){2, INT64_MAX, 0}, 1000, &dirs, &n, e));
     CHECK_INT(n, 2); /* run 1 is among the last two */
     OK(db_begin(d, DB_PROGRESS, e));
     OK(db_attempt_dir_gone(d, task[0], 1, e));
@@ -424,7 +469,8 @@ int main(void)
 {
     each_root_keeps_what_it_should();
     images_keep_their_blobs_and_layers();
-    swept_content_leaves_a_tombstone();
+    what_is_not_live_becomes_a_tombstone_unless_it_is_young();
+    a_ceiling_of_bytes_lets_the_oldest_runs_go();
     attempt_directories_go_after_their_run();
     no_query_reads_a_big_table_with_or_without_statistics();
     conditions_are_answered_by_the_property_index();

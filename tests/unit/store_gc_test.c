@@ -2,6 +2,7 @@
 /* store_gc_test.c - digest sets, the sweep, and what it must never take */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -67,7 +68,7 @@ static void a_set_holds_what_was_added_and_nothing_else(void)
 static void blobs_go_when_they_are_old_and_unnamed(void)
 {
     AUTO_DIGEST_SET struct digest_set live = {.slots = NULL};
-    struct gc_plan plan = {.blobs = &live, .grace_ms = 60000, .dry_run = true};
+    struct gc_plan plan = {.blobs = &live, .young_unix_ms = clock_unix_ms() - 60000, .dry_run = true};
     struct blob_id keep, young, gone;
 
     CHECK_INT(blob_put_bytes(s, "keep", 4, 0, &keep, &e), 0);
@@ -98,7 +99,9 @@ static void blobs_go_when_they_are_old_and_unnamed(void)
 static void a_tree_keeps_the_objects_below_it(void)
 {
     AUTO_DIGEST_SET struct digest_set live = {.slots = NULL};
-    struct gc_plan plan = {.blobs = &live, .checkouts = &live};
+    struct gc_plan plan = {.blobs = &live,
+                           .checkouts = &live,
+                           .young_unix_ms = clock_unix_ms()};
     struct tree_id id;
 
     CHECK_INT(fd_mkdirs(AT_FDCWD, home, 0755, &e), 0);
@@ -116,7 +119,7 @@ static void a_tree_keeps_the_objects_below_it(void)
 
     AUTO_DIGEST_SET struct digest_set none = {.slots = NULL};
     plan.blobs = plan.checkouts = &none;
-    plan.grace_ms = -1000;
+    plan.young_unix_ms = clock_unix_ms() + 1000;
     CHECK_INT(sweep(&plan, GC_CHECKOUTS).n, 1);
     CHECK_INT(gc_mark_tree(s, id.hex, &again, &e), -1);
     CHECK_INT(e.code, ERR_MISSING);
@@ -125,7 +128,7 @@ static void a_tree_keeps_the_objects_below_it(void)
 static void a_pinned_layer_stays(void)
 {
     AUTO_DIGEST_SET struct digest_set none = {.slots = NULL};
-    struct gc_plan plan = {.layers = &none, .grace_ms = -1000};
+    struct gc_plan plan = {.layers = &none, .young_unix_ms = clock_unix_ms() + 1000};
     char hex[DIGEST_HEX];
     int pin = -1;
 
@@ -141,7 +144,7 @@ static void a_pinned_layer_stays(void)
 
 static void leftovers_in_tmp_go_but_work_in_progress_stays(void)
 {
-    struct gc_plan plan = {.grace_ms = 60000};
+    struct gc_plan plan = {.young_unix_ms = clock_unix_ms() - 60000};
     char busy[STORE_TMP_NAME], dead[STORE_TMP_NAME];
     int lock = -1, dead_lock = -1;
 
@@ -166,7 +169,7 @@ static bool lives(void *ctx, const char *run, const char *attempt)
 
 static void attempts_go_as_the_caller_says(void)
 {
-    struct gc_plan plan = {.attempt_lives = lives, .grace_ms = -1000};
+    struct gc_plan plan = {.attempt_lives = lives, .young_unix_ms = clock_unix_ms() + 1000};
     int at = open(home, O_RDONLY | O_DIRECTORY);
     struct stat st;
 
@@ -184,7 +187,7 @@ static void attempts_go_as_the_caller_says(void)
 
 static void trash_is_emptied_but_damaged_blobs_wait(void)
 {
-    struct gc_plan plan = {.grace_ms = 60000};
+    struct gc_plan plan = {.young_unix_ms = clock_unix_ms() - 60000};
     struct blob_id id;
     char name[100];
 
@@ -198,6 +201,47 @@ static void trash_is_emptied_but_damaged_blobs_wait(void)
     age(STORE_TRASH, name);
     CHECK_INT(sweep(&plan, GC_TRASH).n, 1);
     CHECK(!there(STORE_TRASH, name));
+}
+
+static void a_lease_lasts_as_long_as_its_holder(void)
+{
+    struct store *other = NULL;
+    struct blob_id id;
+    int64_t oldest = 0, before = clock_unix_ms() - 20; /* files have a coarser clock */
+    int status, pipe_fds[2];
+    char c;
+
+    CHECK_INT(gc_leases(s, &oldest, &e), 0);
+    CHECK(oldest == INT64_MAX); /* its own does not count */
+    CHECK_INT(store_open(home, &other, &e), 0);
+    CHECK_INT(gc_leases(s, &oldest, &e), 0);
+    CHECK(oldest == INT64_MAX); /* it has published nothing yet */
+    CHECK_INT(blob_put_bytes(other, "leased", 6, 0, &id, &e), 0);
+    CHECK_INT(gc_leases(s, &oldest, &e), 0);
+    CHECK(oldest >= before && oldest <= clock_unix_ms());
+    CHECK(!gc_is_old(s, STORE_BLOBS, id.hex, oldest));
+    store_close(other);
+    CHECK_INT(gc_leases(s, &oldest, &e), 0);
+    CHECK(oldest == INT64_MAX);
+
+    CHECK_INT(pipe(pipe_fds), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (store_open(home, &other, &e) < 0 || store_lease(other, &e) < 0)
+            _exit(1);
+        (void)!write(pipe_fds[1], "x", 1);
+        for (;;)
+            (void)pause();
+    }
+    CHECK_INT(read(pipe_fds[0], &c, 1), 1);
+    CHECK_INT(gc_leases(s, &oldest, &e), 0);
+    CHECK(oldest != INT64_MAX);
+    (void)kill(pid, SIGKILL);
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    CHECK_INT(gc_leases(s, &oldest, &e), 0);
+    CHECK(oldest == INT64_MAX);
+    (void)close(pipe_fds[0]);
+    (void)close(pipe_fds[1]);
 }
 
 static void usage_counts_by_kind(void)
@@ -219,7 +263,7 @@ static void usage_counts_by_kind(void)
 static void a_sweep_never_takes_what_was_just_published(void)
 {
     AUTO_DIGEST_SET struct digest_set none = {.slots = NULL};
-    struct gc_plan plan = {.blobs = &none, .grace_ms = 3600 * 1000};
+    struct gc_plan plan = {.blobs = &none, .young_unix_ms = clock_unix_ms() - (3600 * 1000)};
     int64_t end = clock_mono_ns() + 1500000000;
     int status, lost = 0;
     pid_t sweeper = fork();
@@ -261,6 +305,7 @@ int main(void)
     leftovers_in_tmp_go_but_work_in_progress_stays();
     attempts_go_as_the_caller_says();
     trash_is_emptied_but_damaged_blobs_wait();
+    a_lease_lasts_as_long_as_its_holder();
     usage_counts_by_kind();
     a_sweep_never_takes_what_was_just_published();
     store_close(s);

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_gc.c - remove what nothing needs any more
+ *
+ *   be the only sweep ── read the clock and the leases: younger than this stays
+ *        │
+ *        v  one write transaction
+ *   mark what is live ── rows of what is neither live nor young become tombstones
+ *        │
+ *        v  commit; expand the trees and images that are live
+ *   sweep what is neither live nor young: rename into trash under the lock, then remove
+ *
+ * The rows go before the bytes, so that no crash leaves a row without them. In the transaction
+ * nobody else can begin to need what was not marked; after it the rows are tombstones, and who
+ * stores the same bytes again makes them young. --dry-run is the same way without the writing.
+ */
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "image/image.h"
+#include "lineage/images.h"
+#include "lineage/live.h"
+#include "store/gc.h"
+
+#define DAY_MS (86400LL * 1000)
+#define COARSE_MS 20      /* times of files lag the clock by a tick of the kernel */
+#define STARTED_MS 1000   /* an attempt's row has the clock of before its start */
+
+enum reason {
+    R_RETIRED,
+    R_REMOVED,
+    R_IMAGE,
+    R_NAMELESS,
+    R_ATTEMPTS,
+    R_CRASHED,
+    R_DAMAGED,
+    REASONS
+};
+static const char *const reason_texts[REASONS] = {
+    [R_RETIRED] = "of runs that are not kept",
+    [R_REMOVED] = "removed by hand",
+    [R_IMAGE] = "of removed images",
+    [R_NAMELESS] = "named by nothing",
+    [R_ATTEMPTS] = "directories of attempts",
+    [R_CRASHED] = "left by a crash",
+    [R_DAMAGED] = "damaged, found by fsck",
+};
+static const char *const reason_keys[REASONS] = {
+    [R_RETIRED] = "retired",   [R_REMOVED] = "removed",   [R_IMAGE] = "image",
+    [R_NAMELESS] = "nameless", [R_ATTEMPTS] = "attempts", [R_CRASHED] = "crashed",
+    [R_DAMAGED] = "damaged",
+};
+static const struct {
+    uint32_t bit; /* the first that fits counts */
+    const char *key, *text;
+} kept_rows[] = {
+    {DB_KEPT_TAG, "tagged", "tagged, or upstream of it"},
+    {DB_KEPT_OPEN, "unfinished", "of runs that are not over"},
+    {DB_KEPT_RUN, "runs", "of runs that are kept"},
+    {DB_KEPT_IMPORT, "imported", "imported"},
+    {DB_KEPT_IMAGE, "images", "images"},
+};
+
+struct fate_of_tree {
+    char hex[DIGEST_HEX];
+    enum db_fate fate;
+};
+
+struct house {
+    struct cli *c;
+    struct db_keep keep;
+    struct db_live live;
+    struct digest_set blobs, layers, checkouts; /* to keep */
+    struct digest_set fates[3];                 /* by enum db_fate, as they were before marking */
+    struct fate_of_tree *trees;
+    size_t n_trees;
+    struct db_attempt_dir *dirs;                /* that may go */
+    size_t n_dirs;
+    struct map may_go; /* "runs/<run>/<attempt>" -> itself; and "<run>/<task>.checkpoint" */
+    int64_t young_unix_ms;
+    bool dry_run;
+    struct gc_count counts[GC_KINDS], going[REASONS], kept[N_ELEMS(kept_rows)];
+    int64_t n_buried;
+};
+
+static void house_done(struct house *h)
+{
+    db_live_done(&h->live);
+    digest_set_done(&h->blobs);
+    digest_set_done(&h->layers);
+    digest_set_done(&h->checkouts);
+    for (size_t i = 0; i < N_ELEMS(h->fates); i++)
+        digest_set_done(&h->fates[i]);
+    map_done(&h->may_go);
+}
+
+static void hex_of(const uint8_t raw[32], char out[DIGEST_HEX])
+{
+    for (int i = 0; i < 32; i++)
+        snprintf(out + 2 * i, 3, "%02x", raw[i]);
+}
+
+/* ---- marking ---------------------------------------------------------------------------------- */
+
+/* everything younger than this may be about to be named by a row */
+static int find_young(struct house *h, int64_t grace_ms, struct err *e)
+{
+    int64_t leases, open;
+
+    h->young_unix_ms = clock_unix_ms() - COARSE_MS - grace_ms;
+    if (gc_leases(h->c->store, &leases, e) < 0 || db_open_since(h->c->db, &open, e) < 0)
+        return -1;
+    if (leases < h->young_unix_ms)
+        h->young_unix_ms = leases;
+    if (open != INT64_MAX && open - STARTED_MS < h->young_unix_ms)
+        h->young_unix_ms = open - STARTED_MS;
+    return 0;
+}
+
+static bool is_going(void *ctx, const char *hex, bool dir)
+{
+    struct house *h = ctx;
+    struct store *s = h->c->store;
+
+    if (dir)
+        return gc_is_old(s, STORE_CHECKOUTS, hex, h->young_unix_ms);
+    return gc_is_old(s, STORE_BLOBS, hex, h->young_unix_ms);
+}
+
+static void note_fate(void *ctx, const char *hex, bool dir, enum db_fate fate)
+{
+    struct house *h = ctx;
+    struct fate_of_tree *t;
+
+    if (!digest_set_add(&h->fates[fate], hex) || !dir)
+        return;
+    h->trees = arena_grow(&h->c->a, h->trees, &h->n_trees, sizeof *h->trees);
+    t = &h->trees[h->n_trees - 1];
+    t->fate = fate;
+    memcpy(t->hex, hex, sizeof t->hex);
+}
+
+/* tree objects share the fate of the directory */
+static void expand_fates(struct house *h)
+{
+    struct err ignored;
+
+    for (size_t i = 0; i < h->n_trees; i++)
+        if (!db_live_kinds(&h->live, h->trees[i].hex))
+            (void)gc_mark_tree(h->c->store, h->trees[i].hex, &h->fates[h->trees[i].fate], &ignored);
+}
+
+static int mark_rows(struct house *h, struct err *e)
+{
+    struct cli *c = h->c;
+
+    if (db_live_digests(c->db, &h->keep, &h->live, e) < 0 ||
+        db_attempt_dirs_in(&c->a, c->db, &h->keep, h->young_unix_ms, &h->dirs, &h->n_dirs, e) < 0)
+        return -1;
+    if (h->dry_run)
+        return 0;
+    return db_artifacts_bury(c->db, &h->live, is_going, h, &h->n_buried, e);
+}
+
+static int mark(struct house *h, struct err *e)
+{
+    struct db *d = h->c->db;
+    AUTO_TXN struct db *txn = d;
+
+    if (h->dry_run)
+        return mark_rows(h, e);
+    if (db_begin(d, DB_DURABLE, e) < 0 || mark_rows(h, e) < 0)
+        return -1;
+    return db_commit(d, e);
+}
+
+static int expand(struct house *h, struct err *e)
+{
+    struct cli *c = h->c;
+    struct db_image *images;
+    char hex[DIGEST_HEX];
+    size_t n;
+
+    for (size_t i = 0; i < h->live.n; i++) {
+        const struct db_live_item *x = &h->live.items[i];
+        hex_of(x->digest, hex);
+        if (x->kinds & (DB_LIVE_FILE | DB_LIVE_IMAGE))
+            (void)digest_set_add(&h->blobs, hex);
+        if (x->kinds & DB_LIVE_LAYER)
+            (void)digest_set_add(&h->layers, hex);
+        if (!(x->kinds & DB_LIVE_TREE))
+            continue;
+        (void)digest_set_add(&h->checkouts, hex);
+        if (gc_mark_tree(c->store, hex, &h->blobs, e) < 0)
+            return err_at(e, "gc stops, since it cannot see what is needed (dugout fsck tells "
+                             "what is damaged)");
+    }
+    if (db_images_in(&c->a, c->db, &images, &n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (image_mark(c->store, images[i].config_hex,
+                       images[i].manifest_hex[0] ? images[i].manifest_hex : NULL, &h->blobs,
+                       &h->layers, e) < 0)
+            return -1;
+    return 0;
+}
+
+/* attempts that may go, and the checkpoints of their tasks */
+static void mark_dirs(struct house *h)
+{
+    for (size_t i = 0; i < h->n_dirs; i++) {
+        struct str dir = h->dirs[i].dir;
+        struct str checkpoint;
+        size_t n = dir.len;
+
+        map_put(&h->may_go, dir, &h->dirs[i]);
+        while (n && dir.ptr[n - 1] != '.' && dir.ptr[n - 1] != '/')
+            n--;
+        if (!n || dir.ptr[n - 1] != '.')
+            continue;
+        checkpoint = str_of(arena_printf(&h->c->a, "%.*scheckpoint", (int)n, dir.ptr));
+        map_put(&h->may_go, checkpoint, &h->dirs[i]);
+    }
+}
+
+/* a directory lives unless the database says that it may go; an empty attempt asks for the run's,
+ * which is small: its lock is how a run is found */
+static bool attempt_lives(void *ctx, const char *run, const char *attempt)
+{
+    struct house *h = ctx;
+    char key[320];
+
+    if (!attempt || !attempt[0])
+        return true;
+    snprintf(key, sizeof key, "runs/%s/%s", run, attempt);
+    return !map_get(&h->may_go, str_of(key));
+}
+
+/* ---- counting ------------------------------------------------------------------------------------ */
+
+static enum reason reason_of(struct house *h, enum gc_kind kind, const char *name)
+{
+    if (kind == GC_TMP)
+        return R_CRASHED;
+    if (kind == GC_TRASH)
+        return strncmp(name, "corrupt-", 8) == 0 ? R_DAMAGED : R_CRASHED;
+    if (kind == GC_RUNS)
+        return R_ATTEMPTS;
+    if (digest_set_has(&h->fates[DB_FATE_REMOVED], name))
+        return R_REMOVED;
+    if (digest_set_has(&h->fates[DB_FATE_RETIRED], name))
+        return R_RETIRED;
+    return kind == GC_LAYERS || digest_set_has(&h->fates[DB_FATE_IMAGE], name) ? R_IMAGE
+                                                                               : R_NAMELESS;
+}
+
+static void count_going(void *ctx, enum gc_kind kind, const char *name, uint64_t bytes)
+{
+    struct house *h = ctx;
+    struct gc_count *n = &h->going[reason_of(h, kind, name)];
+
+    n->n++;
+    n->bytes += bytes;
+}
+
+/* what stays, by the first reason; bytes as the blob or the directory artifact has them on disk */
+static void count_kept(struct house *h)
+{
+    for (size_t i = 0; i < h->live.n; i++) {
+        const struct db_live_item *x = &h->live.items[i];
+        struct gc_count *n = NULL;
+        char hex[DIGEST_HEX];
+
+        for (size_t k = 0; k < N_ELEMS(kept_rows) && !n; k++)
+            if (x->reasons & kept_rows[k].bit)
+                n = &h->kept[k];
+        if (!n)
+            continue;
+        hex_of(x->digest, hex);
+        n->n++;
+        if (x->kinds & (DB_LIVE_FILE | DB_LIVE_IMAGE))
+            n->bytes += store_bytes_of(h->c->store, STORE_BLOBS, hex);
+        if (x->kinds & DB_LIVE_TREE)
+            n->bytes += store_bytes_of(h->c->store, STORE_CHECKOUTS, hex);
+        if (x->kinds & DB_LIVE_LAYER)
+            n->bytes += store_bytes_of(h->c->store, STORE_LAYERS, hex);
+    }
+}
+
+static void count_json(struct jw *w, const char *key, const struct gc_count *n)
+{
+    jw_key(w, key);
+    jw_obj(w);
+    jw_ki64(w, "count", (int64_t)n->n);
+    jw_ki64(w, "bytes", (int64_t)n->bytes);
+    jw_end_obj(w);
+}
+
+static void print_json(struct house *h)
+{
+    AUTO_BUF struct buf out = {0};
+    struct jw w;
+
+    buf_init(&out, 0);
+    jw_init(&w, &out);
+    jw_obj(&w);
+    for (int k = 0; k < GC_KINDS; k++)
+        count_json(&w, gc_kind_name((enum gc_kind)k), &h->counts[k]);
+    jw_kbool(&w, "dry_run", h->dry_run);
+    jw_ki64(&w, "tombstones", h->n_buried);
+    jw_key(&w, "going");
+    jw_obj(&w);
+    for (int i = 0; i < REASONS; i++)
+        count_json(&w, reason_keys[i], &h->going[i]);
+    jw_end_obj(&w);
+    if (h->dry_run) {
+        jw_key(&w, "kept");
+        jw_obj(&w);
+        for (size_t i = 0; i < N_ELEMS(kept_rows); i++)
+            count_json(&w, kept_rows[i].key, &h->kept[i]);
+        jw_end_obj(&w);
+    }
+    jw_end_obj(&w);
+    cli_out_json(&out);
+}
+
+static void add_row(struct table *t, const char *what, const char *why, const struct gc_count *n)
+{
+    char size[24];
+
+    if (!n->n)
+        return;
+    size_human(n->bytes, size);
+    table_add(t, what);
+    table_add(t, why);
+    table_addf(t, "%llu", (unsigned long long)n->n);
+    table_add(t, size);
+}
+
+static void print_text(struct house *h)
+{
+    struct table t;
+    uint64_t total = 0;
+    char size[24];
+
+    table_init(&t, 4, (const char *const[]){"", "WHY", "NUMBER", "SIZE"});
+    for (size_t i = 0; i < N_ELEMS(kept_rows) && h->dry_run; i++)
+        add_row(&t, "stays", kept_rows[i].text, &h->kept[i]);
+    for (int i = 0; i < REASONS; i++) {
+        add_row(&t, h->dry_run ? "goes" : "gone", reason_texts[i], &h->going[i]);
+        total += h->going[i].bytes;
+    }
+    table_print(&t, stdout);
+    size_human(total, size);
+    (void)printf("%s %s\n", size, h->dry_run ? "would be freed" : "freed");
+}
+
+/* ---- the command ------------------------------------------------------------------------------------ */
+
+static int forget_dirs(struct house *h, struct err *e)
+{
+    struct cli *c = h->c;
+    AUTO_TXN struct db *txn = c->db;
+
+    if (db_begin(c->db, DB_DURABLE, e) < 0)
+        return -1;
+    for (size_t i = 0; i < h->n_dirs; i++)
+        if (access(arena_printf(&c->a, "%s/%s", c->home, h->dirs[i].dir.ptr), F_OK) < 0 &&
+            db_attempt_dir_gone(c->db, h->dirs[i].task, h->dirs[i].number, e) < 0)
+            return -1;
+    return db_commit(c->db, e);
+}
+
+static int gc(struct house *h, int64_t grace_ms, struct err *e)
+{
+    struct cli *c = h->c;
+    AUTO_FD int one = -1;
+    struct gc_plan plan = {.blobs = &h->blobs,
+                           .layers = &h->layers,
+                           .checkouts = &h->checkouts,
+                           .attempt_lives = attempt_lives,
+                           .going = count_going,
+                           .ctx = h,
+                           .dry_run = h->dry_run};
+
+    if (gc_enter(c->store, &one, e) < 0 || find_young(h, grace_ms, e) < 0 ||
+        db_gone_each(c->db, note_fate, h, e) < 0 || mark(h, e) < 0 || expand(h, e) < 0)
+        return -1;
+    expand_fates(h);
+    mark_dirs(h);
+    plan.young_unix_ms = h->young_unix_ms;
+    if (gc_sweep(c->store, &plan, h->counts, e) < 0)
+        return -1;
+    if (h->dry_run) {
+        count_kept(h);
+        return 0;
+    }
+    if (h->n_dirs && forget_dirs(h, e) < 0)
+        return -1;
+    db_checkpoint(c->db);
+    return 0;
+}
+
+int cmd_gc(struct cli *c)
+{
+    AUTO_FREE struct house *h = xalloc(sizeof *h);
+    struct err e = {0};
+    int64_t grace = DAY_MS;
+    uint64_t runs, days, bytes;
+    int rc;
+
+    if (opt_duration(c, "grace", &grace, &e) < 0 || cli_open(c, DB_WRITE, &e) < 0)
+        return cli_fail(&e);
+    runs = (uint64_t)c->cfg.keep_runs;
+    days = (uint64_t)c->cfg.keep_days;
+    bytes = c->cfg.keep_bytes;
+    if (opt_u64(c, "keep-runs", &runs, &e) < 0 || opt_u64(c, "keep-days", &days, &e) < 0 ||
+        opt_size(c, "keep-bytes", &bytes, &e) < 0)
+        return cli_fail(&e);
+    h->c = c;
+    h->dry_run = opt_flag(c, "dry-run");
+    h->keep = (struct db_keep){.last_runs = (int64_t)runs,
+                               .since_unix_ms = days ? clock_unix_ms() - (int64_t)days * DAY_MS
+                                                     : INT64_MAX,
+                               .max_bytes = bytes};
+    rc = gc(h, grace, &e);
+    if (rc == 0)
+        (c->json ? print_json : print_text)(h);
+    house_done(h);
+    return rc < 0 ? cli_fail(&e) : 0;
+}

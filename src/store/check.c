@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.c - compare what lies in the store with its names
+ *
+ * Names are read first, then each is looked at, so that what is published or swept
+ * meanwhile cannot confuse the walk: a blob that has gone when its turn comes was
+ * swept, which is no damage. A tree object is a blob like any other here; that a
+ * checkout equals its tree is checked when the checkout's turn comes.
+ */
+#include "store/check.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "store/inside.h"
+#include "store/tree.h"
+
+struct check {
+    struct store *store;
+    const struct check_opts *o;
+    struct check_count *n;
+};
+
+static void tell(struct check *c, enum check_what what, const char *name,
+                 const char *text, bool damage, bool moved)
+{
+    struct check_finding f = {what, name, text, damage, moved};
+
+    c->o->found(c->o->ctx, &f);
+}
+
+static bool wants_hash(const struct check *c, const char *hex)
+{
+    return c->o->wants_hash && c->o->wants_hash(c->o->ctx, hex);
+}
+
+static void right(struct check *c, const char *hex, uint64_t bytes)
+{
+    c->n->hashed++;
+    c->n->hashed_bytes += bytes;
+    if (c->o->right)
+        c->o->right(c->o->ctx, hex);
+}
+
+/* ---- blobs ---- */
+
+static void quarantine(struct check *c, enum check_what what, const char *hex,
+                       const char *text)
+{
+    struct err e;
+    bool moved = !c->o->dry_run && blob_quarantine(c->store, hex, &e) == 0;
+
+    tell(c, what, hex, text, true, moved);
+}
+
+static void check_blob(struct check *c, const char *hex)
+{
+    int dir = c->store->dirs[STORE_BLOBS];
+    struct stat st;
+    struct err e = {0};
+
+    if (fstatat(dir, hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return; /* swept meanwhile */
+    c->n->blobs++;
+    if (!S_ISREG(st.st_mode)) {
+        quarantine(c, CHECK_WRONG_BYTES, hex, "is no regular file");
+        return;
+    }
+    if ((st.st_mode & 07777) != 0444) {
+        bool mended = !c->o->dry_run && fchmodat(dir, hex, 0444, 0) == 0;
+        tell(c, CHECK_MODE, hex,
+             mended ? "had a mode other than 0444" : "has a mode other than 0444",
+             false, false);
+    }
+    if (!wants_hash(c, hex))
+        return;
+    if (blob_verify(c->store, hex, &e) == 0)
+        right(c, hex, (uint64_t)st.st_size);
+    else if (e.code == ERR_CORRUPT)
+        quarantine(c, CHECK_WRONG_BYTES, hex, e.text);
+    else if (e.code != ERR_MISSING)
+        tell(c, CHECK_WRONG_BYTES, hex, e.text, true, false);
+}
+
+/* ---- checkouts ---- */
+
+static bool move_checkout(struct check *c, const char *hex)
+{
+    int dir = c->store->dirs[STORE_CHECKOUTS];
+    char name[sizeof("corrupt-") + DIGEST_HEX];
+    AUTO_FD int gc = -1;
+    struct err e;
+
+    if (c->o->dry_run || store_gc_lock(c->store, LOCK_SH, &gc, &e) < 0)
+        return false;
+    (void)snprintf(name, sizeof(name), "corrupt-%s", hex);
+    if (fchmodat(dir, hex, 0755, 0) < 0 ||
+        renameat(dir, hex, c->store->dirs[STORE_TRASH], name) < 0)
+        return false;
+    (void)utimensat(c->store->dirs[STORE_TRASH], name, NULL, AT_SYMLINK_NOFOLLOW);
+    c->store->touched[STORE_CHECKOUTS] = true;
+    return true;
+}
+
+static void check_checkout(struct check *c, const char *hex)
+{
+    struct stat st;
+    struct err e = {0};
+    int r;
+
+    if (fstatat(c->store->dirs[STORE_CHECKOUTS], hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    c->n->checkouts++;
+    if (!tree_there(c->store, hex, &e)) {
+        tell(c, CHECK_NO_TREE, hex, e.text, true, false);
+        return;
+    }
+    if (!wants_hash(c, hex))
+        return;
+    r = tree_verify(c->store, hex, &e);
+    if (r == 0)
+        right(c, hex, store_bytes_of(c->store, STORE_CHECKOUTS, hex));
+    else
+        tell(c, CHECK_WRONG_TREE, hex, e.text, true,
+             e.code == ERR_CORRUPT && move_checkout(c, hex));
+}
+
+static int no_entry(void *ctx, const struct tree_entry *t, struct err *e)
+{
+    (void)ctx;
+    (void)t;
+    (void)e;
+    return 0;
+}
+
+bool tree_there(struct store *s, const char *hex, struct err *e)
+{
+    struct stat st;
+
+    if (tree_walk(s, hex, no_entry, NULL, e) < 0)
+        return false;
+    if (fstatat(s->dirs[STORE_CHECKOUTS], hex, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return true;
+    err_set(e, ERR_MISSING, "directory %.12s is not in the store any more", hex);
+    return false;
+}
+
+/* ---- the walk ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int names_of(int at, char ***out, size_t *n, struct err *e)
+{
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *ent;
+    size_t cap = 0;
+
+    if (!d) {
+        int sys = errno;
+        if (fd >= 0)
+            (void)close(fd);
+        return err_sys(e, sys, "read a directory of the store");
+    }
+    while ((ent = readdir(d))) {
+        if (strcmp(ent->d_name, ".") == 0 || strcmp(ent->d_name, "..") == 0)
+            continue;
+        if (*n == cap) {
+            cap = cap ? 2 * cap : 256;
+            *out = xrealloc(*out, cap * sizeof(**out));
+        }
+        (*out)[(*n)++] = xstrdup(ent->d_name);
+    }
+    (void)closedir(d);
+    if (*n > 1)
+        qsort(*out, *n, sizeof(**out), by_name);
+    return 0;
+}
+
+static int each_name(struct check *c, enum store_dir d,
+                     void (*fn)(struct check *c, const char *hex), struct err *e)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int r = names_of(c->store->dirs[d], &names, &n, e);
+
+    for (size_t i = 0; i < n; i++) {
+        if (r == 0 && is_hex64(names[i]))
+            fn(c, names[i]);
+        else if (r == 0)
+            tell(c, CHECK_STRAY, names[i], "is no digest: not ours", false, false);
+        free(names[i]);
+    }
+    free(names);
+    return r;
+}
+
+int check_store(struct store *s, const struct check_opts *o, struct check_count *out,
+                struct err *e)
+{
+    struct check c = {s, o, out};
+
+    *out = (struct check_count){0};
+    if (each_name(&c, STORE_BLOBS, check_blob, e) < 0 ||
+        each_name(&c, STORE_CHECKOUTS, check_checkout, e) < 0)
+        return -1;
+    return store_sync(s, e);
+}

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gc, fsck, du and the quota: what stays, what goes, what is damaged and what that touches."""
+
+import os
+import time
+
+import pytest
+
+from conftest import sh
+
+
+def art(name):
+    return "{{$.outputs.artifacts['%s'].path}}" % name
+
+
+def inp(name):
+    return "{{$.inputs.artifacts['%s'].path}}" % name
+
+
+def train(text="data", name="train"):
+    """data -> model, and a directory beside."""
+    return {
+        "load": {**sh('mkdir -p "$(dirname "$0")" "$1/sub"; echo %s >"$0"; echo one >"$1/a";'
+                      ' echo two >"$1/sub/b"' % text, art("data"), art("files")),
+                 "art_out": {"data": "system.Dataset", "files": "system.Dataset"}},
+        "fit": {**sh('mkdir -p "$(dirname "$0")"; (cat "$1"; echo model) >"$0"', art("model"), inp("data")),
+                "art_in": {"data": "load.data"}, "art_out": {"model": "system.Model"}},
+    }
+
+
+def age(home, days=3):
+    """Everything of the home was written days ago."""
+    then = time.time() - days * 86400
+    for path in home.rglob("*"):
+        if not path.is_symlink() and not path.name.startswith("dugout.db"):
+            os.utime(path, (then, then))
+
+
+NOTHING = ("--grace", "0s", "--keep-runs", "0", "--keep-days", "0")
+
+
+def blob(d, what):
+    hexa = d.ok("artifact", "show", what, "--json").json["digest"].split(":")[1]
+    return d.home / "store" / "blobs" / "sha256" / hexa
+
+
+def test_gc_says_by_reason_what_would_go_and_then_it_goes(dugout, write):
+    dugout.ok("run", write(train("first")))
+    dugout.ok("run", write(train("second")))
+    dugout.ok("tag", "@latest/fit:model", "m:prod")
+    (dugout.home / "extra").write_text("x")
+    dugout.ok("artifact", "import", dugout.home / "extra")
+    gone = dugout.ok("artifact", "import", __file__, "--json").json
+    dugout.ok("artifact", "rm", "a%d" % gone["id"] if isinstance(gone["id"], int) else gone["id"])
+    age(dugout.home)
+    plan = dugout.ok("gc", "-n", *NOTHING, "--json").json
+    assert plan["dry_run"] and plan["tombstones"] == 0
+    assert plan["kept"]["tagged"]["count"] == 2  # the model and the data upstream of it
+    assert plan["kept"]["imported"]["count"] == 1
+    assert plan["kept"]["images"]["bytes"] > 0 and plan["kept"]["runs"]["count"] == 0
+    going = plan["going"]
+    # first's data and model; the directory is the same in both runs: one checkout, two tree objects
+    assert going["retired"]["count"] == 2 + 3 and going["removed"]["count"] == 1
+    assert going["nameless"]["count"] == 0 and going["attempts"]["count"] > 0
+    done = dugout.ok("gc", *NOTHING, "--json").json
+    assert done["going"] == going and done["tombstones"] == 2 + 2 + 1
+    again = dugout.ok("gc", *NOTHING, "--json").json
+    assert sum(x["bytes"] for x in again["going"].values()) == 0
+    assert dugout.ok("artifact", "cat", "m:prod").out == "second\nmodel\n"
+    assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
+    assert len(dugout.ok("artifacts", "--all", "--json", "-n", "0").json) == 8  # the rows stay
+    r = dugout.ok("run", write(train("first")))  # and what is gone is no cache hit
+    assert "cached" not in r.err.replace("0 cached", "")
+
+
+def test_gc_keeps_what_is_young_whatever_the_rules_say(dugout, write):
+    dugout.ok("run", write(train()))
+    n = dugout.ok("gc", "--keep-runs", "0", "--keep-days", "0", "--json").json
+    assert n["tombstones"] == 0 and n["blobs"]["count"] == 0 and n["checkouts"]["count"] == 0
+    age(dugout.home)
+    n = dugout.ok("gc", "--keep-runs", "0", "--keep-days", "0", "--json").json
+    assert n["tombstones"] == 3 and n["checkouts"]["count"] == 1
+
+
+def test_a_ceiling_of_bytes_lets_the_oldest_runs_go(dugout, write):
+    for i in range(4):
+        dugout.ok("run", write({"t": {**sh('(echo %d; head -c 1000000 /dev/zero) >"$0"' % i, art("x")),
+                                      "art_out": {"x": "system.Dataset"}}}))
+    age(dugout.home)
+    n = dugout.ok("gc", "--grace", "0s", "--keep-bytes", "2500000", "--json").json
+    assert n["tombstones"] == 2
+    assert [dugout("artifact", "cat", "a%d" % i).rc for i in (1, 2, 3, 4)] == [3, 3, 0, 0]
+
+
+def test_gc_spares_what_a_living_publisher_holds(dugout, write, tmp_path):
+    """An engine that waits and what it found in the cache, with no grace at all."""
+    dugout.ok("run", write(train(), name="p"))
+    hold = {**train(), "wait": {**sh("while [ ! -e /m/go ]; do sleep 0.05; done; touch /m/done"),
+                                "after": ["fit"], "cache": False}}
+    p = dugout.start("run", write(hold, name="q"), "--jobs", "1", "-v", "%s:/m:rw" % tmp_path)
+    time.sleep(0.7)
+    n = dugout.ok("gc", *NOTHING, "--json").json
+    (tmp_path / "go").touch()
+    assert p.wait(30) == 0
+    assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
+    assert n["going"]["nameless"]["count"] == 0
+
+
+def test_fsck_names_the_models_that_damage_touches(dugout, write):
+    dugout.ok("run", write(train()))
+    dugout.ok("tag", "@latest/fit:model", "m:prod")
+    assert dugout.ok("fsck").out.endswith("no damage\n")
+    path = blob(dugout, "@latest/load:data")
+    path.chmod(0o644)
+    path.write_text("atad\n")
+    path.chmod(0o444)
+    assert dugout("fsck").rc == 0  # the size is right: only reading tells
+    look = dugout("fsck", "--full", "--dry-run", "--json")
+    assert look.rc == 4 and path.exists()
+    r = dugout("fsck", "--full", "--json")
+    assert r.rc == 4
+    (f,) = r.json["findings"]
+    assert f["what"] == "wrong bytes" and f["moved"] and not path.exists()
+    assert [m["tags"] for m in f["models"]] == ["m:prod"]
+    text = dugout("fsck")
+    assert text.rc == 4 and "touches model" in text.out and "m:prod" in text.out
+    dugout.ok("run", write(train()), "--no-cache")  # the same bytes are made again
+    assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
+
+
+def test_fsck_finds_what_is_missing_changed_or_half_there(dugout, write):
+    dugout.ok("run", write(train()))
+    checkout = next((dugout.home / "checkouts").iterdir())
+    a = checkout / "a"
+    a.chmod(0o644)
+    a.write_text("eno\n")
+    r = dugout("fsck", "--full", "--json")
+    assert r.rc == 4 and r.json["findings"][0]["what"] == "wrong directory" and not checkout.exists()
+    assert dugout("fsck", "--json").json["findings"][0]["what"] == "missing"
+    path = blob(dugout, "@latest/fit:model")
+    path.unlink()
+    what = [(f["what"], len(f["models"])) for f in dugout("fsck", "--json").json["findings"]]
+    assert sorted(what) == [("missing", 0), ("missing", 1)]
+    layer = next((dugout.home / "layers").iterdir())
+    layer.rename(dugout.home / "away")
+    assert "image" in [f["what"] for f in dugout("fsck", "--json").json["findings"]]
+
+
+def test_a_sample_reads_the_longest_unread_first(dugout, write):
+    for i in range(5):
+        dugout.ok("run", write(train("text %d" % i)))
+    n = len({a["digest"] for a in dugout.ok("artifacts", "--json", "-n", "0").json})
+    seen = 0
+    for _ in range(4):
+        seen += dugout.ok("fsck", "--sample", "25", "--json").json["hashed"]
+    assert seen >= n
+    path = blob(dugout, "@latest/load:data")
+    path.chmod(0o644)
+    path.write_text("TEXT 4\n")
+    path.chmod(0o444)
+    assert 4 in [dugout("fsck", "--sample", "25").rc for _ in range(4)]
+    assert dugout("fsck", "--sample", "101").rc == 2
+
+
+def test_du_tells_who_takes_the_space(dugout, write):
+    big = {"t": {**sh('head -c 3000000 /dev/zero >"$0"', art("x")), "art_out": {"x": "system.Dataset"}}}
+    dugout.ok("run", write(big, name="big"))
+    dugout.ok("run", write(train(), name="small"))
+    rows = dugout.ok("du", "--by", "pipeline", "--json").json
+    assert [(r["pipeline"], r["artifacts"]) for r in rows] == [("big", 1), ("small", 3)]
+    assert rows[0]["bytes"] == 3000000
+    runs = dugout.ok("du", "--by", "run", "--json").json
+    assert runs[0]["bytes"] == 3000000 and all(r["directory_bytes"] > 0 for r in runs)
+    (image,) = dugout.ok("du", "--by", "image", "--json").json
+    assert image["bytes"] == image["own_bytes"] > 0
+    assert dugout("du", "--by", "colour").rc == 2
+
+
+@pytest.mark.parametrize("quota, rc, says", [
+    ("{hard: 1Mi}", 5, "its quota is 1.0 MiB"),
+    ("{soft: 1Mi}", 0, "over its soft quota"),
+    ("{soft: 1Ti, hard: 2Ti}", 0, ""),
+    ("{free: 1000Ti}", 5, "config wants"),
+    ("{sort: 1Mi}", 2, "soft, hard and free"),
+])
+def test_a_quota_warns_or_refuses_before_the_start(dugout, write, quota, rc, says):
+    dugout.ok("run", write({"t": {**sh('head -c 3000000 /dev/zero >"$0"', art("x")),
+                                  "art_out": {"x": "system.Dataset"}}}, name="big"))
+    (dugout.home / "config.yaml").write_text("quota: %s\n" % quota)
+    r = dugout("run", write({"t": sh("true")}, name="next"))
+    assert r.rc == rc and says in r.err, r
