@@ -23,8 +23,9 @@ image:   store base
 box:     assets base
 gpu:     box spec assets base
 run:     plan spec image gpu box store lineage assets base
+report:  lineage store assets base
 serve:   lineage store assets base
-cli:     serve run plan spec image gpu box store lineage assets base
+cli:     report serve run plan spec image gpu box store lineage assets base
 '
 
 allowed() { # MODULE

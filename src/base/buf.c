@@ -142,12 +142,13 @@ void buf_addvf(struct buf *b, const char *fmt, va_list ap)
     va_end(again);
 }
 
-/* length of the UTF-8 sequence at p (at most n bytes are there), 0 when it is none: no
- * overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629) */
-static size_t utf8_len(const unsigned char *p, size_t n)
+size_t str_utf8_len(struct str s)
 {
-    size_t len = 1;
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    size_t n = s.len, len = 1;
 
+    if (!n)
+        return 0;
     if (p[0] < 0x80)
         return 1;
     if (p[0] < 0xc2 || p[0] > 0xf4)
@@ -182,7 +183,7 @@ void buf_add_json_string(struct buf *b, struct str s)
             i = n;
             continue;
         }
-        n = utf8_len(p + i, s.len - i);
+        n = str_utf8_len((struct str){s.ptr + i, s.len - i});
         if (n > 1) {
             buf_add(b, p + i, n);
         } else if (!n) {

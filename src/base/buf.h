@@ -27,6 +27,9 @@ bool str_eqz(struct str a, const char *z);
 bool str_starts(struct str s, const char *prefix);
 bool str_ends(struct str s, const char *suffix);
 struct str str_trim(struct str s);
+/* str_utf8_len - bytes of the UTF-8 sequence that s begins with, 0 when it is none or s
+ * is empty: no overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629) */
+size_t str_utf8_len(struct str s);
 
 /* A growing text, always NUL-terminated once anything was added. `max_bytes` 0 means no
  * ceiling. Past the ceiling nothing is added and `overflow` stays set: check once at
