@@ -14,5 +14,6 @@ asset_\name\()_end:
     asset init, "init-stub"
     asset shim, "gen/shim.tar"
     asset schema, "gen/schema.sql"
+    asset report, "src/assets/report.html"
 
     .section .note.GNU-stack, "", %progbits

@@ -134,6 +134,10 @@ static const struct opt lineage_opts_table[] = {
     {"dot", 0, OPT_FLAG, NULL, "print a Graphviz graph", NULL, NULL},
     {0},
 };
+static const struct opt report_opts[] = {
+    {"output", 'o', OPT_TEXT, "FILE", "write the page to FILE (default: standard output)", NULL, NULL},
+    {0},
+};
 static const struct opt gc_opts[] = {
     {"dry-run", 'n', OPT_FLAG, NULL, "say what would go", NULL, NULL},
     {"grace", 0, OPT_TEXT, "DURATION", "keep what is younger (24h)", NULL, NULL},
@@ -241,6 +245,10 @@ const struct command commands[] = {
      drain_opts, cmd_gpu_drain, 1, 1, false, false, NULL},
     {"gpu undrain", "GPU", "give a drained GPU to tasks again", NULL, NULL, cmd_gpu_undrain, 1, 1,
      false, false, NULL},
+    {"report", "RUN -o FILE.html", "write a run as one HTML page",
+     "The page needs no network and runs no script: verdict, cause and last lines first, then the "
+     "graph, metrics, evaluation, parameters, artifacts, lineage of each model, and logs.",
+     report_opts, cmd_report, 1, 1, false, false, NULL},
     {"gc", "[OPTION]...", "remove what nothing needs any more",
      "Tags with everything upstream of them, kept runs, images and unfinished attempts stay. "
      "Content goes, its record stays.",
