@@ -201,8 +201,9 @@ static int reopen(struct engine *en, const struct db_run *row, const char *from_
         return -1;
     en->in_txn = true;
     if (db_run_set_state(en->env->db, row->id,
-                         DB_IS(DB_INTERRUPTED) | DB_IS(DB_FAILED) | DB_IS(DB_CANCELED), DB_RUNNING,
-                         &won, e) < 0)
+                         DB_IS(DB_INTERRUPTED) | DB_IS(DB_FAILED) | DB_IS(DB_CANCELED) |
+                             (from_task ? DB_IS(DB_SUCCEEDED) : 0),
+                         DB_RUNNING, &won, e) < 0)
         return -1;
     if (!won)
         return err_set(e, ERR_INPUT, "run %s is %s: there is nothing to resume", en->name,
