@@ -20,11 +20,13 @@
 
 enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_LIST };
 
+#define OPT_TASK "[TASK=]"
 struct opt {
     const char *name; /* without the dashes */
     char letter;      /* 0 = none */
     enum opt_kind kind;
-    const char *arg;  /* "FILE", "N" ...; NULL for a flag */
+    const char *arg;  /* "FILE", "N" ...; NULL for a flag. Begins with OPT_TASK where TASK=VALUE
+                         is the value for one task alone */
     const char *help;
     const char *alias; /* another long name, NULL */
     const char *const *words; /* the only values allowed, NULL-terminated; NULL = any */
@@ -58,6 +60,7 @@ struct config {
 struct opt_value {
     const struct opt *opt;
     const char *value;
+    const char *task; /* NULL: for all. Only opt_for_task() looks at the others. */
 };
 
 struct cli {
@@ -86,6 +89,9 @@ const char **opt_list(struct cli *c, const char *name, size_t *n);
 int opt_u64(const struct cli *c, const char *name, uint64_t *out, struct err *e);  /* absent: unchanged */
 int opt_size(const struct cli *c, const char *name, uint64_t *out, struct err *e);
 int opt_duration(const struct cli *c, const char *name, int64_t *out_ms, struct err *e);
+
+/* opt_for_task - the values given as TASK=VALUE, in order from *at on; NULL at the end */
+const struct opt_value *opt_for_task(const struct cli *c, size_t *at);
 
 /* cli_parse - find the command in argv and fill c. ERR_INPUT with the nearest right name. */
 int cli_parse(struct cli *c, int argc, char **argv, struct err *e);
@@ -136,6 +142,13 @@ void progress_free(struct progress *p);
 /* ---- cmd_run.c, for others too ---- */
 /* -v flags -> mounts; sources are made absolute and must exist */
 int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n, struct err *e);
+/* cli_mount - one of them, as text */
+int cli_mount(struct cli *c, const char *text, struct run_mount *m, struct err *e);
+/* cli_task_opts - settings of single tasks: the config's, with those of flags behind them */
+int cli_task_opts(struct cli *c, struct run_opts *o, struct err *e);
+/* cli_task_config - the config's "tasks: {NAME: {...}}" into c->cfg.run */
+struct node;
+int cli_task_config(struct cli *c, struct str file, const struct node *tasks, struct err *e);
 /* cli_store_path - hash a file or directory into the store (a copy, never adopted) and fill kind,
  * digest, sizes and uri ("file://...") of *f */
 int cli_store_path(struct cli *c, const char *path, struct artifact *f, struct err *e);

@@ -89,7 +89,7 @@ static int read_params(struct cli *c, struct run_request *rq, struct err *e)
 }
 
 /* SRC:DST[:rw|:ro], or docker's type=bind,source=...,target=...[,readonly] */
-static int parse_mount(struct cli *c, const char *text, struct run_mount *m, struct err *e)
+int cli_mount(struct cli *c, const char *text, struct run_mount *m, struct err *e)
 {
     char *copy = arena_strdup(&c->a, text), *colon, *real;
 
@@ -141,7 +141,7 @@ int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n_out, struc
     struct run_mount *m = arena_alloc(&c->a, (n + 1) * sizeof *m);
 
     for (size_t i = 0; i < n; i++)
-        if (parse_mount(c, flags[i], &m[i], e) < 0)
+        if (cli_mount(c, flags[i], &m[i], e) < 0)
             return -1;
     *out = m;
     *n_out = n;
@@ -195,7 +195,7 @@ static int read_opts(struct cli *c, struct run_opts *o, struct err *e)
         opt_duration(c, "cache-max-age", &o->cache_max_age_ms, e) < 0 ||
         opt_size(c, "memory", &o->memory_bytes, e) < 0 || check_env(o->env, o->n_env, e) < 0)
         return -1;
-    return cli_mounts(c, &o->mounts, &o->n_mounts, e);
+    return cli_mounts(c, &o->mounts, &o->n_mounts, e) < 0 ? -1 : cli_task_opts(c, o, e);
 }
 
 static int read_tags(struct cli *c, struct run_request *rq, struct err *e)

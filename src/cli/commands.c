@@ -29,16 +29,16 @@ const struct opt global_opts[] = {
     {"no-cache", 0, OPT_FLAG, NULL, "run every task, even if its result is known", NULL, NULL}, \
     {"refresh", 0, OPT_LIST, "TASK", "run this task anew (\"*\": all)", NULL, NULL},          \
     {"cache-max-age", 0, OPT_TEXT, "DURATION", "take results from the cache up to this age", NULL, NULL}, \
-    {"network", 0, OPT_TEXT, "MODE", "none (default) or host", NULL, networks},               \
+    {"network", 0, OPT_TEXT, OPT_TASK "MODE", "none (default) or host", NULL, networks},  \
     {"packages", 0, OPT_TEXT, "POLICY", "how packages_to_install are met: wheels, image or network", NULL, policies}, \
     {"lenient", 0, OPT_FLAG, NULL, "note unknown fields instead of refusing the file", NULL, NULL}, \
-    {"volume", 'v', OPT_LIST, "SRC:DST[:rw]", "mount a host path into every task, read-only unless :rw", "mount", NULL}, \
+    {"volume", 'v', OPT_LIST, OPT_TASK "SRC:DST[:rw]", "mount a host path into every task (or one), read-only unless :rw", "mount", NULL}, \
     {"env", 'e', OPT_LIST, "K=V", "set an environment variable in every task", NULL, NULL},   \
-    {"retries", 0, OPT_TEXT, "N", "attempts after a failure, for tasks without a retry policy", NULL, NULL}, \
+    {"retries", 0, OPT_TEXT, OPT_TASK "N", "attempts after a failure, for tasks without a retry policy; TASK=N even with one", NULL, NULL}, \
     {"gpus", 0, OPT_TEXT, "N", "none: run GPU tasks without one", NULL, NULL},                \
     {"jobs", 'j', OPT_TEXT, "N", "tasks at a time (default: number of CPUs)", NULL, NULL},    \
     {"timeout", 0, OPT_TEXT, "DURATION", "stop the run after this time", NULL, NULL},         \
-    {"memory", 'm', OPT_TEXT, "SIZE", "memory limit of tasks that set none", NULL, NULL},     \
+    {"memory", 'm', OPT_TEXT, OPT_TASK "SIZE", "memory limit of tasks that set none; TASK=SIZE even of one that does", NULL, NULL}, \
     {"tag", 0, OPT_LIST, "TASK:OUTPUT=NAME", "tag an output artifact when the run succeeds", NULL, NULL}
 
 static const struct opt run_opts[] = {

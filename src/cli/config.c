@@ -248,6 +248,11 @@ static int set_gpu_root(struct conf_file *s, const struct node *n, struct err *e
     return 0;
 }
 
+static int set_tasks(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return cli_task_config(s->c, s->file, n, e);
+}
+
 static int set_locked(struct conf_file *s, const struct node *n, struct err *e)
 {
     return s->is_etc ? 0 : bad(s, n, e, "only /etc/dugout/config.yaml may lock keys");
@@ -265,6 +270,7 @@ static const struct {
     {"gpus", false, set_gpus},         {"gpu_wait", true, set_gpu_wait},
     {"gpu_root", false, set_gpu_root}, {"quota", false, set_quota},
     {"locked", false, set_locked},
+    {"tasks", false, set_tasks},
 };
 
 static bool is_locked(const struct conf_file *s, struct str key)

@@ -40,8 +40,23 @@ static const char *nearest_opt(const struct cli *c, struct str name)
     return nearest(name, names, n);
 }
 
+/* TASK of TASK=VALUE; NULL when it is for all tasks: a source of a mount may have a "=", too */
+static const char *task_of(struct cli *c, const struct opt *o, const char *value)
+{
+    size_t n = value ? strcspn(value, "=:,") : 0;
+
+    if (!o->arg || strncmp(o->arg, OPT_TASK, strlen(OPT_TASK)) != 0 || !n || value[n] != '=' || value[0] == '/' || value[0] == '.' ||
+        strncmp(value, "type=", 5) == 0)
+        return NULL;
+    return arena_strndup(&c->a, value, n);
+}
+
 static int add(struct cli *c, const struct opt *o, const char *value, struct err *e)
 {
+    const char *task = task_of(c, o, value);
+
+    if (task)
+        value += strlen(task) + 1;
     if (o->words && value) {
         const char *const *w = o->words;
         while (*w && strcmp(*w, value) != 0)
@@ -56,7 +71,7 @@ static int add(struct cli *c, const struct opt *o, const char *value, struct err
         }
     }
     c->opts = arena_grow(&c->a, c->opts, &c->n_opts, sizeof(*c->opts));
-    c->opts[c->n_opts - 1] = (struct opt_value){o, value};
+    c->opts[c->n_opts - 1] = (struct opt_value){o, value, task};
     return 0;
 }
 
@@ -221,7 +236,7 @@ bool opt_flag(const struct cli *c, const char *name)
 const char *opt_text(const struct cli *c, const char *name)
 {
     for (size_t i = c->n_opts; i-- > 0;)
-        if (strcmp(c->opts[i].opt->name, name) == 0)
+        if (!c->opts[i].task && strcmp(c->opts[i].opt->name, name) == 0)
             return c->opts[i].value;
     return NULL;
 }
@@ -232,9 +247,17 @@ const char **opt_list(struct cli *c, const char *name, size_t *n)
 
     *n = 0;
     for (size_t i = 0; i < c->n_opts; i++)
-        if (strcmp(c->opts[i].opt->name, name) == 0)
+        if (!c->opts[i].task && strcmp(c->opts[i].opt->name, name) == 0)
             v[(*n)++] = c->opts[i].value;
     return v;
+}
+
+const struct opt_value *opt_for_task(const struct cli *c, size_t *at)
+{
+    while (*at < c->n_opts)
+        if (c->opts[(*at)++].task)
+            return &c->opts[*at - 1];
+    return NULL;
 }
 
 int opt_u64(const struct cli *c, const char *name, uint64_t *out, struct err *e)

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "lineage/cache.h"
+#include "plan/graph.h"
 #include "plan/specdiff.h"
 #include "run/attempt.h"
 #include "run/log.h"
@@ -131,8 +132,8 @@ static int name_lines(struct asking *q, const struct db_task *other, struct err 
         return 0;
     if (read_spec(q, other->run, &old, &ok, e) < 0)
         return -1;
-    now = specdiff_task(&q->p, q->w->task.path, NULL);
-    then = ok ? specdiff_task(&old, other->path, NULL) : NULL;
+    now = graph_def(&q->p, q->w->task.path);
+    then = ok ? graph_def(&old, other->path) : NULL;
     if (!now || !then || !now->component->executor || !then->component->executor)
         return 0;
     specdiff_command(&q->c->a, then->component->executor, now->component->executor,
@@ -196,9 +197,8 @@ static bool was_refreshed(const struct asking *q)
 
 static int explain_run(struct asking *q, struct err *e)
 {
-    const struct task_def *t =
-        q->has_spec ? specdiff_task(&q->p, q->w->task.path, NULL) : NULL;
-    const char *off = t ? run_uncacheable(&q->opts, t) : NULL;
+    const struct task_def *t = q->has_spec ? graph_def(&q->p, q->w->task.path) : NULL;
+    const char *off = t ? run_uncacheable(&q->opts, t, q->w->task.path) : NULL;
 
     q->w->kind = WHY_MISS;
     if (compare(q, e) < 0)
@@ -334,6 +334,24 @@ static struct str parent_path(struct str path)
     return (struct str){path.ptr, slash ? (size_t)(slash - path.ptr) : 0};
 }
 
+/* the row of the group that a task is in: of a loop, the row has no index */
+static struct str group_path(const struct asking *q, struct str path)
+{
+    struct str parent = parent_path(path);
+    const char *index = memrchr(parent.ptr, '[', parent.len);
+
+    if (index && !row_at(q, parent))
+        parent.len = (size_t)(index - parent.ptr);
+    return parent;
+}
+
+static const struct dag *dag_of(const struct asking *q, struct str group)
+{
+    const struct task_def *t = group.len ? graph_def(&q->p, group) : NULL;
+
+    return t ? t->component->dag : q->p.root->dag;
+}
+
 /* the sibling that t waits for which did not succeed; one that failed comes first */
 static const struct db_task *blocking(const struct asking *q, const struct task_def *t,
                                       const struct dag *dag, struct str path)
@@ -362,7 +380,8 @@ static const struct db_task *failed_inside(const struct asking *q, struct str gr
     for (size_t i = 0; i < q->n_rows; i++) {
         const struct db_task *r = &q->rows[i];
         if (r->state == DB_FAILED && r->path.len > group.len &&
-            str_starts(r->path, group.ptr) && r->path.ptr[group.len] == '/' &&
+            str_starts(r->path, group.ptr) &&
+            (r->path.ptr[group.len] == '/' || r->path.ptr[group.len] == '[') &&
             (str_eqz(r->kind, "container") || str_eqz(r->kind, "importer")))
             return r;
     }
@@ -375,13 +394,12 @@ static void walk_up(struct asking *q, struct str path)
     const struct db_task *row = NULL;
 
     for (size_t steps = 0; q->has_spec && steps <= q->n_rows; steps++) {
-        const struct dag *dag = NULL;
-        const struct task_def *t = specdiff_task(&q->p, path, &dag);
+        const struct task_def *t = graph_def(&q->p, path);
+        struct str group = group_path(q, path);
 
-        row = t ? blocking(q, t, dag, path) : NULL;
-        if (!row &&
-            parent_path(path).len) /* the group around it did not run, or has failed */
-            row = row_at(q, parent_path(path));
+        row = t ? blocking(q, t, dag_of(q, group), path) : NULL;
+        if (!row && group.len) /* the group around it did not run, or has failed */
+            row = row_at(q, group);
         if (!row || row->state == DB_SUCCEEDED || row->state == DB_RUNNING)
             return;
         add_link(q, row, said_of(row));
@@ -395,33 +413,25 @@ static void walk_up(struct asking *q, struct str path)
     }
 }
 
-static int explain_skip(struct asking *q, struct err *e)
+static void explain_skip(struct asking *q)
 {
     struct why *w = q->w;
-    const struct task_def *t =
-        q->has_spec ? specdiff_task(&q->p, w->task.path, NULL) : NULL;
     const struct why_link *cause;
 
-    (void)e;
     w->kind = w->task.state == DB_CANCELED ? WHY_CANCELED : WHY_SKIPPED;
     w->summary = arena_printf(&q->c->a, "%s%s%.*s",
                               w->kind == WHY_CANCELED ? "was canceled" : "was skipped",
                               w->task.reason.len ? ": " : "", STR_ARG(w->task.reason));
     if (w->kind == WHY_CANCELED) {
         next(q, "dugout resume %.*s", STR_ARG(w->run.name));
-        return 0;
+        return;
     }
     walk_up(q, w->task.path);
     cause = w->n_chain ? &w->chain[w->n_chain - 1] : NULL;
-    if (!w->n_chain && t && t->condition.len)
-        add_link(q, &w->task,
-                 str_of(arena_printf(&q->c->a, "its condition is %.*s",
-                                     STR_ARG(t->condition))));
     if (cause && cause->state == DB_FAILED) {
         next(q, "dugout why %.*s/%.*s", STR_ARG(w->run.name), STR_ARG(cause->path));
         next(q, "dugout resume %.*s", STR_ARG(w->run.name));
     }
-    return 0;
 }
 
 /* ---- the rest
@@ -456,8 +466,10 @@ static int explain(struct asking *q, struct err *e)
 {
     const struct db_task *t = &q->w->task;
 
-    if (t->state == DB_SKIPPED || t->state == DB_CANCELED)
-        return explain_skip(q, e);
+    if (t->state == DB_SKIPPED || t->state == DB_CANCELED) {
+        explain_skip(q);
+        return 0;
+    }
     if (!str_eqz(t->kind, "container") && !str_eqz(t->kind, "importer"))
         return explain_group(q, e);
     if (t->state == DB_FAILED)

@@ -8,51 +8,6 @@
  */
 #include "plan/specdiff.h"
 
-/* "for-loop-2[0]" -> "for-loop-2" */
-static struct str without_index(struct str key)
-{
-    size_t n = key.len;
-
-    if (!n || key.ptr[n - 1] != ']')
-        return key;
-    for (n--; n > 0 && key.ptr[n - 1] >= '0' && key.ptr[n - 1] <= '9'; n--)
-        ;
-    return n > 1 && key.ptr[n - 1] == '[' ? (struct str){key.ptr, n - 1} : key;
-}
-
-static const struct task_def *find_task(const struct dag *dag, struct str key)
-{
-    for (size_t i = 0; i < dag->n_tasks; i++)
-        if (str_eq(dag->tasks[i].key, key))
-            return &dag->tasks[i];
-    return NULL;
-}
-
-const struct task_def *specdiff_task(const struct pipeline *p, struct str path,
-                                     const struct dag **dag)
-{
-    const struct dag *in = p->root->dag;
-
-    for (;;) {
-        const char *slash = memchr(path.ptr, '/', path.len);
-        struct str key = {path.ptr, slash ? (size_t)(slash - path.ptr) : path.len};
-        const struct task_def *t = find_task(in, key);
-
-        if (!t)
-            t = find_task(in, without_index(key));
-        if (t && !slash) {
-            if (dag)
-                *dag = in;
-            return t;
-        }
-        if (!t || !t->component->dag)
-            return NULL;
-        in = t->component->dag;
-        path.len -= key.len + 1;
-        path.ptr = slash + 1;
-    }
-}
-
 static void differ_words(struct arena *a, const char *of, const struct str *before,
                          size_t n_before, const struct str *after, size_t n_after,
                          struct changes *out)

@@ -16,6 +16,7 @@
 #ifndef RUN_ENGINE_H
 #define RUN_ENGINE_H
 
+#include "base/json.h"
 #include "base/loop.h"
 #include "image/image.h"
 #include "plan/execin.h"
@@ -159,6 +160,15 @@ int prepare_images(struct engine *en, struct err *e);
 struct image_use *prepare_image(struct engine *en, struct str ref, struct err *e);
 int prepare_packages(struct engine *en, const struct executor *x, struct image_use *img,
                      size_t *skip, bool *shim, struct buf *missing, struct err *e);
+
+/* pertask.c: the retry policy that holds for a task (its own, of a DAG around it, of the run),
+ * and the wait after so many failures, capped */
+struct retry_policy task_retry(const struct engine *en, const struct task *t);
+int64_t task_backoff_ms(const struct retry_policy *p, uint32_t failures);
+void run_mounts_write(struct jw *w, const struct run_mount *m, size_t n);
+const struct run_mount *run_mounts_read_in(struct arena *a, json *list, size_t *n);
+void run_tasks_write(struct jw *w, const struct run_opts *o);
+void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o);
 
 /* options as JSON in the run's row */
 void run_opts_write(struct buf *out, const struct run_opts *o);

@@ -175,7 +175,7 @@ static int64_t deadline_of(const struct engine *en, const struct task *t)
 
 static int fill_attempt(struct engine *en, struct job *j, struct err *e)
 {
-    const struct retry_policy *retry = &j->t->def->retry;
+    struct run_task_opts own = run_task_opts_in(&j->a, &en->o, j->t->def->key, j->t->path);
     const struct image *img = &j->image->image;
     struct attempt *at = &j->at;
     const char *checkpoint;
@@ -194,7 +194,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         .hostname = str_of(arena_strndup(&j->a, j->t->def->key.ptr,
                                          j->t->def->key.len < 63 ? j->t->def->key.len : 63)),
         .stop_signal = img->stop_signal[0] ? signal_number(img->stop_signal) : SIGTERM,
-        .network_host = en->o.network_host,
+        .network_host = own.network_host,
         .memory_bytes =
             j->res.memory_limit_bytes ? j->res.memory_limit_bytes : en->o.memory_bytes,
         .cpu_millis = j->res.cpu_limit_millis,
@@ -205,7 +205,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         .task_root_path = j->plan.task_root_path,
         .output_file = j->plan.output_file,
         .cache_key = j->cacheable ? str_of(j->key) : NO_TEXT,
-        .max_retries = retry->set ? retry->max_retries : en->o.retries,
+        .max_retries = task_retry(en, j->t).max_retries,
         .host_failures = j->host_failures,
         .host_retries = en->o.host_retries,
     };
@@ -226,6 +226,8 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         add_mount(&j->a, at, j->image->facts.shim_dir.ptr, SHIM_MOUNT, false);
     for (size_t i = 0; i < en->o.n_mounts; i++)
         add_mount(&j->a, at, en->o.mounts[i].src, en->o.mounts[i].dst, en->o.mounts[i].rw);
+    for (size_t i = 0; i < own.n_mounts; i++)
+        add_mount(&j->a, at, own.mounts[i].src, own.mounts[i].dst, own.mounts[i].rw);
     return mount_inputs(en, j, at, e);
 }
 
@@ -257,6 +259,31 @@ uint32_t job_cpu_millis(const struct job *j)
     return j->res.cpu_request_millis ? j->res.cpu_request_millis : j->res.cpu_limit_millis;
 }
 
+/* what this task alone could see beside the record; record_external() has the run's */
+static int record_own_external(struct engine *en, struct job *j, struct err *e)
+{
+    struct run_task_opts own = run_task_opts_in(&j->a, &en->o, j->t->def->key, j->t->path);
+
+    if (j->attempts > 1)
+        return 0;
+    for (size_t i = 0; i < own.n_mounts; i++) {
+        struct db_external x = {.run = en->row,
+                                .task = j->row,
+                                .path = str_of(own.mounts[i].src),
+                                .target = str_of(own.mounts[i].dst),
+                                .read_only = !own.mounts[i].rw,
+                                .what = STR("mount")};
+        if (db_external_put(en->env->db, &x, e) < 0)
+            return -1;
+    }
+    if (own.network_host && !en->o.network_host) {
+        struct db_external x = {
+            .run = en->row, .task = j->row, .path = STR("network"), .what = STR("network")};
+        return db_external_put(en->env->db, &x, e);
+    }
+    return 0;
+}
+
 static int record_start(struct engine *en, struct job *j, struct err *e)
 {
     AUTO_BUF struct buf ingredients = {0};
@@ -281,7 +308,7 @@ static int record_start(struct engine *en, struct job *j, struct err *e)
     s.cache_text = (struct str){buf_str(&ingredients), ingredients.len};
     if (db_task_start(d, j->row, &s, &won, e) < 0 || db_attempt_start(d, &n, e) < 0)
         return -1;
-    return task_put_inputs(en, j->t, e);
+    return record_own_external(en, j, e) < 0 ? -1 : task_put_inputs(en, j->t, e);
 }
 
 int task_launch(struct engine *en, struct task *t, struct err *e)

@@ -7,19 +7,6 @@
 static const char *const policies[] = {
     [PACKAGES_WHEELS] = "wheels", [PACKAGES_IMAGE] = "image", [PACKAGES_NETWORK] = "network"};
 
-const char *run_uncacheable(const struct run_opts *o, const struct task_def *t)
-{
-    if (!t->cache_enabled)
-        return "the pipeline does not enable caching for it (enableCache in its cachingOptions)";
-    if (o->n_mounts)
-        return "it sees paths of the host (-v), and what is there is not in its key";
-    if (o->network_host)
-        return "it sees the host's network";
-    if (o->packages == PACKAGES_NETWORK)
-        return "it may install packages from the network (--packages network)";
-    return NULL;
-}
-
 void run_opts_write(struct buf *out, const struct run_opts *o)
 {
     struct jw w;
@@ -42,15 +29,9 @@ void run_opts_write(struct buf *out, const struct run_opts *o)
     jw_ki64(&w, "pids_max", o->pids_max);
     jw_ki64(&w, "log_max_bytes", (int64_t)o->log_max_bytes);
     jw_key(&w, "mounts");
-    jw_arr(&w);
-    for (size_t i = 0; i < o->n_mounts; i++) {
-        jw_obj(&w);
-        jw_kstr(&w, "src", o->mounts[i].src);
-        jw_kstr(&w, "dst", o->mounts[i].dst);
-        jw_kbool(&w, "rw", o->mounts[i].rw);
-        jw_end_obj(&w);
-    }
-    jw_end_arr(&w);
+    run_mounts_write(&w, o->mounts, o->n_mounts);
+    jw_key(&w, "tasks");
+    run_tasks_write(&w, o);
     jw_key(&w, "env");
     jw_arr(&w);
     for (size_t i = 0; i < o->n_env; i++)
@@ -62,22 +43,6 @@ void run_opts_write(struct buf *out, const struct run_opts *o)
         jw_strz(&w, o->refresh[i]);
     jw_end_arr(&w);
     jw_end_obj(&w);
-}
-
-static void read_mounts(struct arena *a, json *root, struct run_opts *o)
-{
-    json *list = json_at(root, "mounts"), *item;
-    struct run_mount *m;
-    size_t i, max;
-
-    if (!yyjson_is_arr(list))
-        return;
-    o->n_mounts = yyjson_arr_size(list);
-    o->mounts = m = arena_alloc(a, (o->n_mounts + 1) * sizeof *m);
-    yyjson_arr_foreach(list, i, max, item)
-        m[i] = (struct run_mount){arena_str(a, json_as_str(json_at(item, "src"))).ptr,
-                                  arena_str(a, json_as_str(json_at(item, "dst"))).ptr,
-                                  yyjson_is_true(json_at(item, "rw"))};
 }
 
 static const char *const *read_words(struct arena *a, json *list, size_t *n)
@@ -130,7 +95,8 @@ int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struc
     for (size_t i = 0; i < N_ELEMS(policies); i++)
         if (str_eqz(policy, policies[i]))
             o->packages = (enum packages_policy)i;
-    read_mounts(a, root, o);
+    o->mounts = run_mounts_read_in(a, json_at(root, "mounts"), &o->n_mounts);
+    run_tasks_read_in(a, json_at(root, "tasks"), o);
     o->env = read_words(a, json_at(root, "env"), &o->n_env);
     o->refresh = read_words(a, json_at(root, "refresh"), &o->n_refresh);
     return 0;

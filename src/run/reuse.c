@@ -113,7 +113,7 @@ static struct str key_extra(struct engine *en)
 void task_key(struct engine *en, struct job *j)
 {
     cachekey_of(&en->g, j->t, str_of(j->image->hex), key_extra(en), j->key);
-    j->cacheable = !run_uncacheable(&en->o, j->t->def);
+    j->cacheable = !run_uncacheable(&en->o, j->t->def, j->t->path);
 }
 
 void task_ingredients(struct engine *en, struct job *j, struct buf *out)

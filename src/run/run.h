@@ -25,6 +25,18 @@ struct run_mount {
     bool rw;
 };
 
+/* Settings of one task over those of the run, see pertask.c */
+struct run_task_opts {
+    const char *task; /* its key or its path */
+    bool must_exist;  /* a pipeline without it is refused */
+    const struct run_mount *mounts;
+    size_t n_mounts;
+    bool has_network, network_host;
+    bool has_retries;
+    uint32_t retries;
+    uint64_t memory_bytes; /* limit in the place of the pipeline's; 0 = not set */
+};
+
 struct run_root_artifact { /* --input NAME=..., resolved by the cli */
     struct str name;
     struct artifact artifact; /* id 0: recorded by the run */
@@ -46,6 +58,8 @@ struct run_opts {
     bool lenient;
     const struct run_mount *mounts;
     size_t n_mounts;
+    const struct run_task_opts *tasks;
+    size_t n_tasks;
     const char *const *env; /* "K=V", for every task */
     size_t n_env;
     uint32_t retries;         /* default for tasks without a retryPolicy */
@@ -71,7 +85,14 @@ struct run_opts {
 
 /* run_uncacheable - why a task's result can never come from the cache under these options (it
  * sees something outside its key), NULL when it can */
-const char *run_uncacheable(const struct run_opts *o, const struct task_def *t);
+const char *run_uncacheable(const struct run_opts *o, const struct task_def *t, struct str path);
+/* run_task_opts_in - what is set for one task: network_host counts the run's too, mounts are
+ * only its own */
+struct run_task_opts run_task_opts_in(struct arena *a, const struct run_opts *o, struct str key,
+                                      struct str path);
+bool run_task_fits(const struct run_task_opts *s, struct str key, struct str path);
+/* run_task_known - has the pipeline a task of this key or path? ERR_INPUT, with the nearest */
+int run_task_known(const struct pipeline *p, const char *task, struct err *e);
 /* run_opts_in - options as recorded with a run (jobs, hooks and aliases are not) */
 int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e);
 

@@ -67,6 +67,14 @@ static int root_inputs(struct engine *en, const struct run_request *rq, const st
     return 0;
 }
 
+static int check_task_opts(struct engine *en, struct err *e)
+{
+    for (size_t i = 0; i < en->o.n_tasks; i++)
+        if (en->o.tasks[i].must_exist && run_task_known(&en->p, en->o.tasks[i].task, e) < 0)
+            return -1;
+    return 0;
+}
+
 static int check_tags(struct engine *en, const struct run_request *rq, struct err *e)
 {
     for (size_t i = 0; i < rq->n_tags; i++) {
@@ -131,7 +139,7 @@ static int prepare(struct engine *en, const struct run_request *rq, struct err *
                        LIMIT_TASKS);
     for (size_t i = 0; i < en->p.n_notices; i++)
         engine_notice(en, NULL, "%s", en->p.notices[i]);
-    return check_tags(en, rq, e);
+    return check_task_opts(en, e) < 0 ? -1 : check_tags(en, rq, e);
 }
 
 /* ---- recording --------------------------------------------------------------------------------- */

@@ -110,6 +110,7 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
 {
     struct task *t = j->t;
     AUTO_BUF struct buf missing = {0};
+    struct run_task_opts own;
 
     if (!t->uuid[0])
         uuid_new(t->uuid);
@@ -121,6 +122,11 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
                        "it asks for %u %.*s, and this version gives no GPU to boxes "
                        "(--gpus none runs it without)",
                        j->res.accelerators, STR_ARG(j->res.accelerator_type));
+    own = run_task_opts_in(&j->a, &en->o, t->def->key, t->path);
+    if (own.memory_bytes) {
+        j->res.memory_limit_bytes = own.memory_bytes;
+        j->res.memory_request_bytes = 0; /* what the pipeline asked for goes with its limit */
+    }
     j->image = prepare_image(en, j->plan.image, e);
     if (!j->image)
         return -1;
@@ -211,31 +217,26 @@ static void on_backoff(void *ctx)
     engine_examine(j->en, j->t);
 }
 
+#define HOST_BACKOFF_MS 1000 /* a host that has just failed: not at once */
+
 static void plan_retry(struct engine *en, struct job *j, const struct result *r)
 {
-    const struct retry_policy *p = &j->t->def->retry;
-    uint32_t step = j->attempts - j->host_failures; /* failures of the step so far */
-    double wait = p->set ? (double)p->backoff_ms : 0;
+    struct retry_policy p = task_retry(en, j->t);
+    int64_t wait_ms = r->end == END_HOST ? HOST_BACKOFF_MS
+                                         : task_backoff_ms(&p, j->attempts - j->host_failures);
     char human[24];
     AUTO_BUF struct buf text = {0};
 
-    if (r->end == END_HOST)
-        wait = 1000;
-    else
-        for (uint32_t k = 1; k < step; k++)
-            wait *= p->backoff_factor > 0 ? p->backoff_factor : 2;
-    if (p->set && p->backoff_max_ms && wait > (double)p->backoff_max_ms)
-        wait = (double)p->backoff_max_ms;
-    clock_human((int64_t)wait, human);
+    clock_human(wait_ms, human);
     buf_init(&text, 1024);
     buf_addf(&text, "attempt %u: %.*s; again%s%s", j->attempts, STR_ARG(r->error),
-             wait >= 1 ? " in " : "", wait >= 1 ? human : "");
+             wait_ms ? " in " : "", wait_ms ? human : "");
     j->t->state = TASK_PENDING;
     engine_event(en, RUN_EVENT_RETRY, j->t, buf_str(&text));
     if (en->stopping)
         return;
     en->n_backoff++;
-    j->timer = loop_at(en->loop, clock_mono_ns() + (int64_t)(wait * 1e6), on_backoff, j);
+    j->timer = loop_at(en->loop, clock_mono_ns() + wait_ms * 1000000, on_backoff, j);
 }
 
 static void network_hint(struct engine *en, struct job *j)
