@@ -194,6 +194,8 @@ int cmd_lineage(struct cli *c);
 int cmd_report(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_du(struct cli *c);
+int cmd_backup(struct cli *c);
+int cmd_restore(struct cli *c);
 int cmd_fsck(struct cli *c);
 int cmd_migrate(struct cli *c);
 int cmd_doctor(struct cli *c);

@@ -123,8 +123,7 @@ static uint64_t set_bytes(struct cli *c, enum store_dir d, const struct digest_s
         char hex[DIGEST_HEX];
         if (!set->used[i])
             continue;
-        for (int k = 0; k < 32; k++)
-            snprintf(hex + 2 * k, 3, "%02x", set->slots[i][k]);
+        digest_set_hex(set, i, hex);
         if (!but || !digest_set_has(but, hex))
             bytes += store_bytes_of(c->store, d, hex);
     }

@@ -4,7 +4,7 @@
  *   the database file itself        SQLite's own check
  *   what lies in the store          names, modes; with --full or --sample the bytes, read and hashed
  *   what live rows name             there, and of the recorded size
- *   images that are loaded          config, layer archives, unpacked layers
+ *   images that are loaded          config and unpacked layers
  *
  * A finding that is damage names the artifacts that have these bytes and the models downstream of
  * them: what somebody may have deployed. Wrong bytes are moved to trash/, so that no task reads
@@ -15,8 +15,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/json.h"
-#include "base/limits.h"
 #include "cli/cli.h"
 #include "image/image.h"
 #include "lineage/closure.h"
@@ -172,30 +170,6 @@ static int check_contents(struct fsck *f, struct err *e)
     return 0;
 }
 
-/* archives of layers that are said to be kept */
-static int check_archives(struct fsck *f, const struct db_image *x, const char *name, struct err *e)
-{
-    AUTO_JSON yyjson_doc *doc = NULL;
-    yyjson_val *layer;
-    size_t i, max;
-
-    if (!x->layers_json.len)
-        return 0;
-    if (json_parse(x->layers_json, LIMIT_JSON_BYTES, &doc, e) < 0)
-        return err_at(e, "layers of image %s", name);
-    yyjson_arr_foreach(yyjson_doc_get_root(doc), i, max, layer)
-    {
-        char hex[DIGEST_HEX];
-        if (!digest_parse(json_as_str(yyjson_obj_get(layer, "digest")), hex) ||
-            blob_has(f->c->store, hex) || digest_set_has(&f->told, hex))
-            continue;
-        add(f, "missing", hex, arena_printf(&f->c->a, "a layer of image %s is not there", name),
-            true)
-            ->advice = "load the image again";
-    }
-    return 0;
-}
-
 static int check_images(struct fsck *f, struct err *e)
 {
     struct cli *c = f->c;
@@ -212,8 +186,6 @@ static int check_images(struct fsck *f, struct err *e)
             add(f, "image", rows[i].config_hex,
                 arena_printf(&c->a, "image %s: %s", name, why.text), true)
                 ->advice = "load the image again";
-        if (check_archives(f, &rows[i], name, e) < 0)
-            return -1;
     }
     return 0;
 }

@@ -161,6 +161,10 @@ static const struct opt drain_opts[] = {
     {"message", 'm', OPT_TEXT, "REASON", "why; shown to whoever asks for it", NULL, NULL},
     {0},
 };
+static const struct opt restore_opts[] = {
+    {"check", 0, OPT_FLAG, NULL, "read the backup and write nothing", NULL, NULL},
+    {0},
+};
 static const struct opt help_opts[] = {
     {"man", 0, OPT_FLAG, NULL, "print the man page (roff)", NULL, NULL},
     {0},
@@ -259,6 +263,15 @@ const struct command commands[] = {
      "moved to trash/. Each damage comes with the artifacts that have it and the models that were "
      "made from them. Exit status 4 when something is damaged.",
      fsck_opts, cmd_fsck, 0, 0, false, false, NULL},
+    {"backup", "DIR", "copy everything recorded to DIR, beside running pipelines",
+     "The first time all of it, then what is new. DIR has a consistent database and every content "
+     "that it names; layers are unpacked again on restore, secrets and volumes are not in it. Exit "
+     "status 4 when a content of this home is damaged or missing: the rest is in the backup.",
+     NULL, cmd_backup, 1, 1, false, false, NULL},
+    {"restore", "DIR [--check]", "make a home from a backup, every byte verified",
+     "Into the home named by --home, which must have no database yet. Runs that were going on are "
+     "INTERRUPTED and can be resumed.",
+     restore_opts, cmd_restore, 1, 1, false, false, NULL},
     {"du", "[--by WHAT]", "show what takes space",
      "By place on the disk, or by who made it. Content that several have counts once for each.",
      du_opts, cmd_du, 0, 0, false, false, NULL},

@@ -35,6 +35,26 @@ int db_contents_in(struct arena *a, struct db *d, struct db_content **out, size_
     return more;
 }
 
+int db_ended_dirs_in(struct arena *a, struct db *d, struct str **out, size_t *n, struct err *e)
+{
+    static const char sql[] =
+        "SELECT dir FROM attempt WHERE dir IS NOT NULL AND state <> 'RUNNING'";
+    AUTO_Q struct q q = {0};
+    struct str *rows = NULL;
+    size_t count = 0;
+    int more;
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    while ((more = q_step(&q, e)) > 0) {
+        rows = arena_grow(a, rows, &count, sizeof(*rows));
+        rows[count - 1] = q_get_str_in(a, &q);
+    }
+    *out = rows;
+    *n = count;
+    return more;
+}
+
 int db_verified_in(struct arena *a, struct db *d, struct db_content **out, size_t *n,
                    struct err *e)
 {

@@ -15,6 +15,10 @@ struct db_content {
 int db_contents_in(struct arena *a, struct db *d, struct db_content **out, size_t *n,
                    struct err *e);
 
+/* db_ended_dirs_in - directories, relative to the home, of attempts that are recorded as over and
+ * that gc has not removed */
+int db_ended_dirs_in(struct arena *a, struct db *d, struct str **out, size_t *n, struct err *e);
+
 /* db_verified_in - all that was verified, longest ago first: verified_unix_ms is set
  * and the size is not */
 int db_verified_in(struct arena *a, struct db *d, struct db_content **out, size_t *n,

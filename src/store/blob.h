@@ -41,6 +41,7 @@ void auto_store(struct store **s);
 #define AUTO_STORE __attribute__((cleanup(auto_store)))
 
 const char *store_home(const struct store *s); /* absolute path, lives as long as s */
+int store_home_fd(const struct store *s);      /* belongs to the store */
 
 /* store_sync - make the names published since the last call durable: one directory
  * fsync for each directory touched, none when nothing was published */

@@ -94,6 +94,12 @@ bool digest_set_has(const struct digest_set *d, const char *hex)
     return d->n > 0 && digest_bytes(hex, raw) && d->used[slot_of(d, raw)];
 }
 
+void digest_set_hex(const struct digest_set *d, size_t slot, char hex[DIGEST_HEX])
+{
+    for (int k = 0; k < 32; k++)
+        (void)snprintf(hex + 2 * k, 3, "%02x", d->slots[slot][k]);
+}
+
 void digest_set_done(struct digest_set *d)
 {
     free(d->slots);

@@ -28,6 +28,8 @@ struct digest_set {
 bool digest_set_add(struct digest_set *d,
                     const char *hex); /* false: it was there, or no digest */
 bool digest_set_has(const struct digest_set *d, const char *hex);
+/* digest_set_hex - member in a used slot, for (i < cap) if (used[i]) */
+void digest_set_hex(const struct digest_set *d, size_t slot, char hex[DIGEST_HEX]);
 void digest_set_done(struct digest_set *d);
 #define AUTO_DIGEST_SET __attribute__((cleanup(digest_set_done)))
 

@@ -143,6 +143,11 @@ const char *store_home(const struct store *s)
     return s->home;
 }
 
+int store_home_fd(const struct store *s)
+{
+    return s->home_fd;
+}
+
 int store_dir_fd(const struct store *s, enum store_dir d)
 {
     return s->dirs[d];

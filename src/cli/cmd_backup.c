@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_backup.c - a consistent copy of a home beside running pipelines, and the way back
+ *
+ *   backup   no gc meanwhile ─ snapshot of the database into DIR/tmp ─ what it names, into DIR ─
+ *            everything durable ─ the snapshot becomes DIR/dugout.db ─ backup.json
+ *   restore  DIR/backup.json fits, the home is empty ─ what DIR/dugout.db names, hashed on the
+ *            way ─ layers unpacked from their archives ─ dugout.db, last
+ *
+ * The snapshot is taken first and what it names is durable by the store's own rule and cannot be
+ * swept while we hold gc off, so whatever runs may go on. A backup that ends early leaves DIR with
+ * the database of the one before, and all that names. A copy of a living home by other means has
+ * neither: its database is torn, or names what was swept before the copy came to it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "cli/carry.h"
+#include "image/image.h"
+#include "lineage/images.h"
+#include "store/gc.h"
+#include "version.h"
+
+#define BACKUP_FILE "backup.json"
+#define BACKUP_VERSION 1
+
+struct backup {
+    char uuid[37];
+    int64_t created_unix_ms;
+    bool there; /* DIR is a backup already */
+};
+
+/* ---- backup.json ---------------------------------------------------------------------------------- */
+
+static int read_label(int dir_fd, const char *dir, struct backup *b, struct err *e)
+{
+    AUTO_BUF struct buf text = {0};
+    AUTO_JSON yyjson_doc *doc = NULL;
+    struct str uuid;
+    int64_t version = 0;
+
+    *b = (struct backup){.there = false};
+    if (fd_read_file(dir_fd, BACKUP_FILE, &text, LIMIT_JSON_BYTES, e) < 0)
+        return e->code == ERR_MISSING ? 0 : err_at(e, "%s", dir);
+    if (json_parse((struct str){buf_str(&text), text.len}, LIMIT_JSON_BYTES, &doc, e) < 0 ||
+        json_i64(yyjson_doc_get_root(doc), "version", &version, e) < 0 ||
+        json_str(yyjson_doc_get_root(doc), "uuid", &uuid, e) < 0 ||
+        json_i64(yyjson_doc_get_root(doc), "createdUnixMs", &b->created_unix_ms, e) < 0)
+        return err_at(e, "%s/%s", dir, BACKUP_FILE);
+    if (version > BACKUP_VERSION)
+        return err_set(e, ERR_INPUT, "%s is a backup of version %lld and this dugout knows up to "
+                                     "%d: use the newer dugout",
+                       dir, (long long)version, BACKUP_VERSION);
+    snprintf(b->uuid, sizeof b->uuid, "%.*s", STR_ARG(uuid));
+    b->there = true;
+    return 0;
+}
+
+static int write_label(const struct carry *x, const char *home, const char *uuid, int64_t created,
+                       struct err *e)
+{
+    AUTO_BUF struct buf text = {0};
+    struct jw w;
+
+    buf_init(&text, 0);
+    jw_init(&w, &text);
+    jw_obj(&w);
+    jw_ki64(&w, "version", BACKUP_VERSION);
+    jw_kstr(&w, "uuid", uuid);
+    jw_ki64(&w, "createdUnixMs", created);
+    jw_kstr(&w, "home", home);
+    jw_kstr(&w, "dugout", DUGOUT_VERSION);
+    jw_ki64(&w, "schema", db_schema_version());
+    jw_key(&w, "notInIt");
+    jw_arr(&w);
+    for (size_t i = 0; i < x->n_damage; i++)
+        jw_strz(&w, x->damage[i]);
+    jw_end_arr(&w);
+    jw_end_obj(&w);
+    return fd_write_file(store_home_fd(x->to), BACKUP_FILE, text.ptr, text.len, 0640, true, e);
+}
+
+static int print_carry(struct cli *c, const struct carry *x, const char *verb, const char *dir)
+{
+    AUTO_BUF struct buf out = {0};
+    struct jw w;
+    char size[24];
+
+    for (size_t i = 0; i < x->n_damage; i++)
+        log_note("%s", x->damage[i]);
+    if (c->json) {
+        buf_init(&out, 0);
+        jw_init(&w, &out);
+        jw_obj(&w);
+        jw_ki64(&w, "copied", (int64_t)x->copied);
+        jw_ki64(&w, "copied_bytes", (int64_t)x->copied_bytes);
+        jw_ki64(&w, "there", (int64_t)x->there);
+        jw_ki64(&w, "damage", (int64_t)x->n_damage);
+        jw_end_obj(&w);
+        cli_out_json(&out);
+        return x->n_damage ? 4 : 0;
+    }
+    size_human(x->copied_bytes, size);
+    (void)printf("%s %s: %llu contents, %s; %llu were there already%s\n", verb, dir,
+                 (unsigned long long)x->copied, size, (unsigned long long)x->there,
+                 x->n_damage ? "; some are damaged or missing, see above" : "");
+    return x->n_damage ? 4 : 0;
+}
+
+/* ---- backup ------------------------------------------------------------------------------------------ */
+
+static bool is_empty_or_absent(const char *dir)
+{
+    return rmdir(dir) == 0 || errno == ENOENT;
+}
+
+static int open_target(struct cli *c, const char *dir, struct store **to, struct backup *b,
+                       struct err *e)
+{
+    AUTO_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char uuid[37];
+
+    *b = (struct backup){.there = false};
+    if (fd >= 0 && read_label(fd, dir, b, e) < 0)
+        return -1;
+    if (!b->there && !is_empty_or_absent(dir) && faccessat(fd, "tmp/backup", F_OK, 0) < 0)
+        return err_set(e, ERR_INPUT, "%s is neither empty nor a backup: name another directory",
+                       dir);
+    if (db_uuid(c->db, uuid, e) < 0)
+        return -1;
+    if (b->there && strcmp(uuid, b->uuid) != 0)
+        return err_set(e, ERR_INPUT, "%s is the backup of another home (%s): name another "
+                                     "directory",
+                       dir, b->uuid);
+    return store_open(dir, to, e);
+}
+
+static int copy_home(struct cli *c, struct carry *x, struct err *e)
+{
+    const char *to = store_home(x->to);
+    const char *half = arena_printf(&c->a, "%s/tmp/backup", to);
+    const char *file = arena_printf(&c->a, "%s/%s", half, DB_FILE);
+    AUTO_DB struct db *snapshot = NULL;
+    char uuid[37];
+    int64_t now = clock_unix_ms();
+
+    if (fd_mkdirs(AT_FDCWD, half, 0700, e) < 0 || db_snapshot(c->db, file, e) < 0 ||
+        db_open(half, DB_READ, &snapshot, e) < 0 || db_uuid(snapshot, uuid, e) < 0 ||
+        carry_contents(x, snapshot, e) < 0 || carry_runs(x, snapshot, e) < 0)
+        return -1;
+    if (rename(file, arena_printf(&c->a, "%s/%s", to, DB_FILE)) < 0)
+        return err_sys(e, errno, "put %s/%s in place", to, DB_FILE);
+    if (fsync(store_home_fd(x->to)) < 0)
+        return err_sys(e, errno, "make %s durable", to);
+    return write_label(x, c->home, uuid, now, e);
+}
+
+int cmd_backup(struct cli *c)
+{
+    AUTO_STORE struct store *to = NULL;
+    AUTO_FD int one = -1;
+    AUTO_FD int target = -1;
+    struct backup b;
+    struct carry x = {.a = &c->a};
+    struct err e = {0};
+
+    if (cli_open(c, DB_WRITE, &e) < 0 || open_target(c, c->args[0], &to, &b, &e) < 0 ||
+        gc_enter(c->store, &one, &e) < 0 || gc_enter(to, &target, &e) < 0)
+        return cli_fail(&e);
+    x.from = c->store;
+    x.to = to;
+    if (copy_home(c, &x, &e) < 0)
+        return cli_fail(&e);
+    return print_carry(c, &x, "backed up to", c->args[0]);
+}
+
+/* ---- restore -------------------------------------------------------------------------------------------- */
+
+/* unpack what the archives among the blobs hold: an image goes out as a layout and comes in again */
+static int unpack_image(struct cli *c, const struct db_image *x, const char *tmp, struct err *e)
+{
+    const char *dir = arena_printf(&c->a, "%s/%.12s", tmp, x->config_hex);
+    struct image_export_opts out = {.format = IMAGE_OCI_DIR};
+    struct image_load_opts in = {.platform = NULL};
+    AUTO_IMAGES struct image_list list = {.n = 0};
+    struct image image;
+    struct err ignored;
+
+    if (image_open_in(&c->a, c->store, x->config_hex, &image, &ignored) == 0)
+        return 0; /* an earlier restore got this far */
+    if (image_export(c->store, x->config_hex, x->manifest_hex[0] ? x->manifest_hex : NULL, dir, &out,
+                     e) < 0)
+        return -1;
+    if (x->os.len && x->arch.len)
+        in.platform = arena_printf(&c->a, "%.*s/%.*s", STR_ARG(x->os), STR_ARG(x->arch));
+    if (image_load(c->store, dir, &in, &list, e) < 0)
+        return -1;
+    return fd_remove_tree(AT_FDCWD, dir, e);
+}
+
+static int unpack_images(struct cli *c, struct db *d, struct carry *x, struct err *e)
+{
+    char tmp[STORE_TMP_NAME];
+    AUTO_FD int lock = -1;
+    struct db_image *rows;
+    struct err why;
+    size_t n;
+
+    if (db_images_in(&c->a, d, &rows, &n, e) < 0 ||
+        store_tmp_dir(c->store, "restore", tmp, &lock, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        why = (struct err){0};
+        if (unpack_image(c, &rows[i], arena_printf(&c->a, "%s/tmp/%s", c->home, tmp), &why) == 0)
+            continue;
+        x->damage = arena_grow(&c->a, x->damage, &x->n_damage, sizeof *x->damage);
+        x->damage[x->n_damage - 1] =
+            arena_printf(&c->a, "image %s: %s: load it again",
+                         rows[i].n_names ? rows[i].names[0].ptr : rows[i].config_hex, why.text);
+    }
+    return store_drop(c->store, store_dir_fd(c->store, STORE_TMP), tmp, e);
+}
+
+static int copy_database(struct cli *c, const char *dir, struct err *e)
+{
+    const char *from = arena_printf(&c->a, "%s/%s", dir, DB_FILE);
+    AUTO_DB struct db *d = NULL;
+
+    /* through SQLite: every page is read, and what is damaged is not put in place */
+    if (db_open(dir, DB_OLD, &d, e) < 0 || db_check(d, true, e) < 0)
+        return err_at(e, "%s", from);
+    return db_snapshot(d, arena_printf(&c->a, "%s/%s", c->home, DB_FILE), e);
+}
+
+static int restore(struct cli *c, const char *dir, struct carry *x, struct err *e)
+{
+    AUTO_DB struct db *d = NULL;
+    AUTO_FD int one = -1;
+
+    if (access(arena_printf(&c->a, "%s/%s", c->home, DB_FILE), F_OK) == 0)
+        return err_set(e, ERR_INPUT, "%s has a database already: restore into a home of its own "
+                                     "(--home DIR)",
+                       c->home);
+    if (store_open(c->home, &c->store, e) < 0 || gc_enter(c->store, &one, e) < 0 ||
+        db_open(dir, DB_OLD, &d, e) < 0)
+        return -1;
+    x->to = c->store;
+    if (carry_contents(x, d, e) < 0 || carry_runs(x, d, e) < 0 || unpack_images(c, d, x, e) < 0 ||
+        store_sync(c->store, e) < 0)
+        return -1;
+    return copy_database(c, dir, e);
+}
+
+static int check_only(const char *dir, struct carry *x, struct err *e)
+{
+    AUTO_DB struct db *d = NULL;
+
+    if (db_open(dir, DB_OLD, &d, e) < 0 || db_check(d, true, e) < 0)
+        return err_at(e, "%s", dir);
+    return carry_contents(x, d, e);
+}
+
+int cmd_restore(struct cli *c)
+{
+    const char *dir = c->args[0];
+    AUTO_STORE struct store *from = NULL;
+    AUTO_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct carry x = {.a = &c->a};
+    bool check = opt_flag(c, "check");
+    struct backup b;
+    struct err e = {0};
+
+    if (fd < 0) {
+        (void)err_set(&e, ERR_MISSING, "%s is not there or no directory", dir);
+        return cli_fail(&e);
+    }
+    if (cli_config(c, &e) < 0 || read_label(fd, dir, &b, &e) < 0)
+        return cli_fail(&e);
+    if (!b.there) {
+        (void)err_set(&e, ERR_INPUT, "%s has no %s: it is no backup, or one that never ended", dir,
+                      BACKUP_FILE);
+        return cli_fail(&e);
+    }
+    if (store_open(dir, &from, &e) < 0)
+        return cli_fail(&e);
+    x.from = from;
+    if ((check ? check_only(dir, &x, &e) : restore(c, dir, &x, &e)) < 0)
+        return cli_fail(&e);
+    return print_carry(c, &x, check ? "read and right in" : "restored from", dir);
+}

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backups made beside running pipelines, and homes made from them."""
+
+import shutil
+import signal
+import sqlite3
+import time
+
+import pytest
+
+from conftest import Dugout, pipeline, sh
+from test_house import art, blob, train
+
+
+@pytest.fixture
+def other(tmp_path):
+    return Dugout(tmp_path / "other")
+
+
+def lineage(d, what):
+    """Artifacts, tasks and edges, without what a home adds."""
+    doc = d.ok("lineage", what, "--json").json
+    return doc
+
+
+def test_a_restored_home_has_everything_and_works(dugout, other, write, tmp_path):
+    f = write(train())
+    dugout.ok("run", f)
+    dugout.ok("tag", "@latest/fit:model", "m:prod")
+    (dugout.home / "config.yaml").write_text("jobs: 3\n")
+    first = dugout.ok("backup", tmp_path / "b", "--json").json
+    assert first["copied"] > 0 and first["damage"] == 0
+    again = dugout.ok("backup", tmp_path / "b", "--json").json
+    assert again["copied"] == 0 and again["there"] == first["copied"]
+    dugout.ok("run", write(train("more"), name="q"))
+    assert dugout.ok("backup", tmp_path / "b", "--json").json["copied"] == 2  # data and model
+    assert dugout.ok("restore", tmp_path / "b", "--check").rc == 0
+    other.ok("restore", tmp_path / "b")
+    assert lineage(other, "m:prod") == lineage(dugout, "m:prod")
+    assert other.ok("fsck", "--full", "--json").json["damage"] == 0
+    assert other.ok("artifact", "cat", "m:prod").out == "data\nmodel\n"
+    assert (other.home / "config.yaml").read_text() == "jobs: 3\n"
+    assert "nothing new" in other.ok("run", f).err
+    other.ok("run", f, "--no-cache")  # its image was unpacked again
+    shutil.rmtree(dugout.home)  # the backup needs the home no more
+    assert other.ok("logs", "@latest/fit").rc == 0
+
+
+def test_what_is_no_backup_or_no_empty_home_is_refused(dugout, other, write, tmp_path):
+    dugout.ok("run", write(train()))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    r = dugout("backup", tmp_path / "full")
+    assert r.rc == 2 and "neither empty nor a backup" in r.err
+    dugout.ok("backup", tmp_path / "b")
+    assert "has a database already" in dugout("restore", tmp_path / "b").err
+    r = other("restore", tmp_path / "full")
+    assert r.rc == 2 and "no backup" in r.err
+    assert other("restore", tmp_path / "nowhere").rc == 3
+    other.ok("artifact", "import", __file__)
+    r = other("backup", tmp_path / "b")
+    assert r.rc == 2 and "of another home" in r.err
+
+
+def test_damage_is_named_on_the_way_out_and_on_the_way_back(dugout, other, write, tmp_path):
+    dugout.ok("run", write(train()))
+    dugout.ok("backup", tmp_path / "b")
+    data = blob(dugout, "@latest/load:data").name
+    spoiled = tmp_path / "b" / "store" / "blobs" / "sha256" / data
+    spoiled.chmod(0o644)
+    spoiled.write_text("atad\n")
+    r = dugout("restore", tmp_path / "b", "--check")
+    assert r.rc == 4 and data in r.err
+    r = other("restore", tmp_path / "b")
+    assert r.rc == 4 and data in r.err
+    r = other("fsck", "--json")
+    assert r.rc == 4 and [x["name"] for x in r.json["findings"]] == [data]
+    blob(dugout, "@latest/fit:model").unlink()
+    r = dugout("backup", tmp_path / "c")
+    assert r.rc == 4 and "damaged or missing" in r.out
+    assert (tmp_path / "c" / "backup.json").exists()
+
+
+def test_an_interrupted_backup_leaves_the_one_before(dugout, other, write, tmp_path):
+    dugout.ok("run", write(train()))
+    dugout.ok("tag", "@latest/fit:model", "m:prod")
+    dugout.ok("backup", tmp_path / "b")
+    for i in range(8):
+        dugout.ok("run", write(train("text %d" % i)))
+        p = dugout.start("backup", tmp_path / "b")
+        time.sleep(0.002 * i)
+        p.send_signal(signal.SIGKILL)
+        p.communicate()
+        home = Dugout(tmp_path / ("r%d" % i))
+        home.ok("restore", tmp_path / "b")
+        assert home.ok("fsck", "--full", "--json").json["damage"] == 0
+        assert home.ok("artifact", "cat", "m:prod").out == "data\nmodel\n"
+    dugout.ok("backup", tmp_path / "b")
+    other.ok("restore", tmp_path / "b")
+    assert len(other.ok("runs", "--json").json) == 9
+
+
+def test_a_backup_taken_while_four_pipelines_run_restores_clean(dugout, other, tmp_path):
+    f = tmp_path / "p.json"
+    tasks = {}
+    for i in range(12):
+        tasks["t%d" % i] = {
+            **sh('mkdir -p "$(dirname "$0")" "$1/d"; echo $RANDOM %d $$ $(date +%%N) >"$0";'
+                 ' cp "$0" "$1/d/x"' % i, art("out"), art("dir")),
+            "art_out": {"out": "system.Dataset", "dir": "system.Dataset"},
+            **({"after": ["t%d" % (i - 1)]} if i else {}),
+        }
+    f.write_text(pipeline(tasks, name="four"))
+    runs = [dugout.start("run", f, "--no-cache", "--jobs", "2", "--quiet") for _ in range(4)]
+    n = 0
+    while n < 3:
+        r = dugout("backup", tmp_path / "b", "--json")
+        assert r.rc == 0, r
+        n += 1
+    if all(p.poll() is not None for p in runs):
+        pytest.skip("the pipelines were over before three backups were made")
+    assert [p.wait(60) for p in runs] == [0] * 4
+    other.ok("restore", tmp_path / "b")
+    doc = other.ok("fsck", "--full", "--json").json
+    assert doc["damage"] == 0 and doc["database"] == "ok"
+    with sqlite3.connect(tmp_path / "b" / "dugout.db") as db:
+        ended = db.execute("SELECT id FROM task WHERE state = 'SUCCEEDED'").fetchall()
+        (some,) = db.execute("SELECT max(id) FROM artifact").fetchone()
+    assert len(ended) > 0
+    assert lineage(other, "a%d" % some) == lineage(dugout, "a%d" % some)
+    assert "INTERRUPTED" in {r["state"] for r in other.ok("runs", "--json").json}
+    for run in other.ok("runs", "--json", "-n", "0").json:
+        if run["state"] == "INTERRUPTED":
+            other.ok("resume", run["name"])
+    assert {r["state"] for r in other.ok("runs", "--json").json} == {"SUCCEEDED"}
