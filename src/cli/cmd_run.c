@@ -334,10 +334,10 @@ static int make_request(struct cli *c, struct run_request *rq, struct run_opts *
                                .experiment = opt_text(c, "experiment"),
                                .argv_json = argv_json(c),
                                .opts = o};
-    if (rq->name && (!rq->name[0] || strlen(rq->name) > 100 || strchr(rq->name, '/') ||
-                     rq->name[0] == '@'))
-        return err_set(e, ERR_INPUT, "--name \"%.100s\": want 1 to 100 characters without \"/\", "
-                                     "not starting with \"@\"",
+    if (rq->name && !path_name_ok(str_of(rq->name)))
+        return err_set(e, ERR_INPUT,
+                       "--name \"%.100s\": want 1 to 128 letters, digits, \"_\", \".\" and "
+                       "\"-\", the first no \".\" or \"-\"",
                        rq->name);
     if (read_opts(c, o, e) < 0 || read_pipeline(c, rq->file, &rq->text, e) < 0 ||
         read_params(c, rq, e) < 0 || read_tags(c, rq, e) < 0)
