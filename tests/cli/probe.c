@@ -37,12 +37,11 @@
 #define SYS_renameat2 316
 #endif
 
-static int answer(long r, int err)
+static int answer(long r)
 {
-    if (r >= 0)
-        puts("ok");
-    else
-        puts(strerrorname_np(err) ? strerrorname_np(err) : "?");
+    const char *name = strerrorname_np(errno);
+
+    puts(r >= 0 ? "ok" : name ? name : "?");
     return 0;
 }
 
@@ -55,7 +54,7 @@ static int call(int argc, char **argv)
         a[i] = argv[i][0] == '/' ? (uintptr_t)argv[i] : strtoull(argv[i], NULL, 0);
     errno = 0;
     r = syscall((long)a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
-    return answer(r, errno);
+    return answer(r);
 }
 
 static int int80(long nr)
@@ -66,7 +65,8 @@ static int int80(long nr)
                      : "=a"(r)
                      : "a"(nr), "b"(0), "c"(0), "d"(0)
                      : "memory", "r8", "r9", "r10", "r11");
-    return answer(r, (int)-r);
+    errno = (int)-r;
+    return answer(r);
 #else
     (void)nr;
     puts("none");
@@ -77,13 +77,12 @@ static int int80(long nr)
 static int clone_with(uint64_t flags)
 {
     long pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
-    int err = errno;
 
     if (pid == 0)
         _exit(0);
     if (pid > 0)
         (void)waitpid((pid_t)pid, NULL, 0);
-    return answer(pid, err);
+    return answer(pid);
 }
 
 static void *sleeper(void *arg)
@@ -116,7 +115,7 @@ static int alloc(size_t mib)
         char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
-            return answer(-1, errno);
+            return answer(-1);
         memset(p, 1, 1 << 20);
     }
     puts("all of it");
@@ -141,7 +140,7 @@ static int try_connect(const char *port)
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     r = connect(fd, (struct sockaddr *)&to, sizeof to);
-    return answer(r, errno);
+    return answer(r);
 }
 
 static int try_abstract(const char *name)
@@ -152,7 +151,7 @@ static int try_abstract(const char *name)
     memcpy(to.sun_path + 1, name, strlen(name));
     r = connect(fd, (struct sockaddr *)&to,
                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name)));
-    return answer(r, errno);
+    return answer(r);
 }
 
 static int swap(const char *a, const char *b, double seconds)
@@ -218,11 +217,11 @@ int main(int argc, char **argv)
     if (strcmp(what, "int80") == 0 && argc > 2)
         return int80(atol(argv[2]));
     if (strcmp(what, "x32") == 0 && argc > 2)
-        return answer(syscall(atol(argv[2]) | 0x40000000, 0, 0, 0, 0, 0, 0), errno);
+        return answer(syscall(atol(argv[2]) | 0x40000000, 0, 0, 0, 0, 0, 0));
     if (strcmp(what, "clone") == 0 && argc > 2)
         return clone_with(strtoull(argv[2], NULL, 0));
     if (strcmp(what, "ioctl") == 0 && argc > 2)
-        return answer(syscall(SYS_ioctl, 0, strtoull(argv[2], NULL, 0), "x"), errno);
+        return answer(syscall(SYS_ioctl, 0, strtoull(argv[2], NULL, 0), "x"));
     if (strcmp(what, "threads") == 0 && argc > 2)
         return threads(atoi(argv[2]));
     if (strcmp(what, "alloc") == 0 && argc > 2)
