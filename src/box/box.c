@@ -152,6 +152,7 @@ int box_finish(struct box *b, struct box_result *out, struct err *e)
 
     cg_read(&b->cgroup, &used);
     out->oom = used.oom;
+    out->pids_hit = used.pids_hit;
     out->peak_memory_bytes = used.peak_memory_bytes;
     if (!out->peak_memory_bytes)
         out->peak_memory_bytes = (uint64_t)ru.ru_maxrss * 1024;
@@ -181,7 +182,8 @@ void box_take_down(struct box *b)
     close_fd(&b->root_fd);
     close_fd(&b->tty_fd);
     for (size_t i = 0; b->scratch_fd >= 0 && i < N_ELEMS(names); i++)
-        (void)box_remove_tree_as(b->userns_fd, b->scratch_fd, names[i], &ignored);
+        (void)box_remove_tree_as(b->userns_fd, b->ids.kind == IDS_ONE, b->scratch_fd, names[i],
+                                 &ignored);
     close_fd(&b->userns_fd);
     b->pid = -1;
     b->reaped = false;

@@ -72,6 +72,7 @@ struct box_result {
     int exit_code; /* 0..255; 128 + signal when killed by one */
     int signal;    /* 0: it exited */
     bool oom;      /* the kernel killed something of the box for lack of memory */
+    bool pids_hit; /* it was refused a process or thread at its limit */
     uint64_t peak_memory_bytes; /* of the whole box where a cgroup counts it, else of its
                                    largest process; 0: unknown */
     uint64_t cpu_usec;          /* user and system time of the whole box */
@@ -128,11 +129,24 @@ int box_root_fd(const struct box *b);
 
 /* box_own_tree - make NAME below dir_fd, and all in it, the caller's and readable for him
  *
- * In a box of an ordinary user with a range of ids, files belong to ids that the caller
- * does not have. For root, and for a box with one id, this does nothing. Links are not
- * followed. ERR_SYS. Call it before outputs are collected.
+ * An ordinary user's box with a range of ids leaves files of ids that the caller does not
+ * have, and any leaves directories that he may not enter. For root this does nothing.
+ * Links are not followed. ERR_SYS, ERR_LIMIT when it is too deep. Call it before outputs
+ * are collected.
  */
 int box_own_tree(const struct box *b, int dir_fd, const char *name, struct err *e);
+
+/* box_own_path - the same for a path in the box's root (no leading slash, links mean that
+ * root), and the directories on the way to it; absent is success */
+int box_own_path(const struct box *b, const char *path, struct err *e);
+
+/* box_disk_usage - bytes that the box has on disk: its own root, and NAMES below dir_fd
+ *
+ * Files that are open but have no name any more are not seen. ERR_LIMIT when something lies
+ * too deep to be counted, ERR_SYS.
+ */
+int box_disk_usage(const struct box *b, int dir_fd, const char *const *names, size_t n,
+                   uint64_t *out_bytes, struct err *e);
 
 /* box_close - kill what still runs, give the cgroup back, remove what lies in scratch.
  * Accepts NULL. */

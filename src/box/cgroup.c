@@ -398,12 +398,18 @@ static uint64_t oom_kills(const struct cg_slot *s)
                           : read_key(d, "memory.oom_control", "oom_kill");
 }
 
+static uint64_t pids_hits(const struct cg_slot *s)
+{
+    return s->dir[CG_PIDS] < 0 ? 0 : read_key(s->dir[CG_PIDS], "pids.events", "max");
+}
+
 static void note_counters(struct cg_slot *s, uint64_t limit_bytes)
 {
     int d = s->dir[CG_MEMORY];
 
     s->limit_bytes = limit_bytes;
     s->oom_at_start = oom_kills(s);
+    s->pids_hit_at_start = pids_hits(s);
     if (s->v2_dir >= 0)
         s->cpu_at_start = read_key(s->v2_dir, "cpu.stat", "usage_usec");
     if (d < 0)
@@ -458,6 +464,7 @@ void cg_read(const struct cg_slot *s, struct cg_usage *out)
     uint64_t cpu = s->v2_dir < 0 ? 0 : read_key(s->v2_dir, "cpu.stat", "usage_usec");
 
     out->oom = oom_kills(s) > s->oom_at_start;
+    out->pids_hit = pids_hits(s) > s->pids_hit_at_start;
     out->peak_memory_bytes = peak_memory(s);
     out->cpu_usec = cpu > s->cpu_at_start ? cpu - s->cpu_at_start : 0;
 }

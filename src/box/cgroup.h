@@ -50,6 +50,7 @@ struct cg_slot {
     int n_owned, n_join;
     int peak_fd;        /* memory.peak, when it could be reset for us */
     uint64_t limit_bytes, usage_at_start, peak_at_start, oom_at_start, cpu_at_start;
+    uint64_t pids_hit_at_start;
     const char *kind; /* of what is used: "v1", "v2", "hybrid", "none" */
 };
 
@@ -64,6 +65,7 @@ void cg_can(bool can[CG_N], const char **kind);
 
 struct cg_usage {
     bool oom;
+    bool pids_hit; /* a process or thread was refused at the limit */
     uint64_t peak_memory_bytes, cpu_usec; /* 0: unknown */
 };
 

@@ -86,12 +86,14 @@ static int take_ids(const struct plan *p, uid_t euid, gid_t egid, struct err *e)
 {
     char go;
 
-    if (p->ids.kind == IDS_ONE)
-        return ids_write_own(&p->ids, euid, egid, e);
-    if (p->ids.kind != IDS_RANGE)
+    if (p->ids.kind == IDS_HOST)
         return 0;
+    if (p->ids.kind == IDS_ONE && ids_write_own(&p->ids, euid, egid, e) < 0)
+        return -1;
     if (recv(p->sock, &go, 1, 0) != 1)
-        _exit(125); /* the parent could not map us, and knows why */
+        _exit(125); /* the parent could not map us or open our namespace, and knows why */
+    if (p->ids.kind == IDS_ONE)
+        return 0;
     if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0 ||
         syscall(SYS_setgroups, 0, NULL) < 0)
         return err_sys(e, errno, "become root in the box");

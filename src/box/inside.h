@@ -64,9 +64,10 @@ bool ids_have_cap(unsigned cap);
 const char *ids_hint(void);
 /* ids_subranges - the ranges of /etc/subuid and /etc/subgid for the caller; false: none */
 bool ids_subranges(struct ids *out);
-/* ids_run_mapped - run fn(arg) in a helper process that is root in a new user namespace with
- * the caller's range, or in the one that userns_fd (else -1) stands for */
-int ids_run_mapped(int userns_fd, int (*fn)(void *arg, struct err *e), void *arg,
+/* ids_run_mapped - run fn(arg) in a helper process that has all capabilities in the user
+ * namespace of userns_fd, or (-1) in a new one with the caller's range; as its id 0 unless it
+ * has one id only */
+int ids_run_mapped(int userns_fd, bool one_id, int (*fn)(void *arg, struct err *e), void *arg,
                    struct err *e);
 
 /* ---- root.c: the root file system, before and after it is mounted --------------------------- */

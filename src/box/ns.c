@@ -266,6 +266,7 @@ struct helper {
     int (*fn)(void *arg, struct err *e);
     void *arg;
     int go_read, report_write;
+    bool one_id;
 };
 
 static _Noreturn void helper_main(const struct helper *h)
@@ -283,7 +284,8 @@ static _Noreturn void helper_main(const struct helper *h)
         if (read(h->go_read, &go, 1) != 1)
             _exit(1);
     }
-    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+    /* With one id there may be no 0; the capabilities come with entering, whoever we are. */
+    if (!h->one_id && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
         (void)err_sys(&e, errno, "become root in a user namespace");
     else
         (void)h->fn(h->arg, &e);
@@ -300,7 +302,7 @@ static int helper_wait(int report, struct err *e)
     return e->code == ERR_NONE ? 0 : -1;
 }
 
-int ids_run_mapped(int userns_fd, int (*fn)(void *arg, struct err *e), void *arg,
+int ids_run_mapped(int userns_fd, bool one_id, int (*fn)(void *arg, struct err *e), void *arg,
                    struct err *e)
 {
     AUTO_FD int go_read = -1;
@@ -322,7 +324,7 @@ int ids_run_mapped(int userns_fd, int (*fn)(void *arg, struct err *e), void *arg
     pid = fork();
     if (pid == 0) {
         (void)close(go_write);
-        helper_main(&(struct helper){userns_fd, fn, arg, go_read, rep[1]});
+        helper_main(&(struct helper){userns_fd, fn, arg, go_read, rep[1], one_id});
     }
     (void)close(rep[1]);
     if (pid < 0)

@@ -4,7 +4,7 @@
  * One SOCK_SEQPACKET pair, one struct a packet, all on one machine and from one build:
  *
  *     parent                     child (after clone)            PID 1 (init.c, after exec)
- *       | ---- "go" --------------> |  only with a range of ids     |
+ *       | ---- "go" --------------> |  only in a user namespace     |
  *       | <--- FAILED: struct err - |  ... or                       |
  *       | <--- ROOT + fd ---------- |                               |
  *       | <--- TTY + fd ----------- |  only with a terminal         |

@@ -410,18 +410,19 @@ static int converse(struct box *b, const struct plan *p, struct err *e)
     }
 }
 
-static int map_range(struct box *b, const struct plan *p, struct err *e)
+/* the child waits, so that /proc still shows it to us and that a range can be mapped */
+static int open_userns(struct box *b, const struct plan *p, struct err *e)
 {
     char path[64];
 
-    if (p->ids.kind != IDS_RANGE)
+    if (p->ids.kind == IDS_HOST)
         return 0;
-    if (ids_write_range(&p->ids, b->pid, e) < 0)
-        return -1;
     (void)snprintf(path, sizeof path, "/proc/%d/ns/user", (int)b->pid);
     b->userns_fd = open(path, O_RDONLY | O_CLOEXEC);
     if (b->userns_fd < 0)
         return err_sys(e, errno, "open the box's user namespace");
+    if (p->ids.kind == IDS_RANGE && ids_write_range(&p->ids, b->pid, e) < 0)
+        return -1;
     return send(b->sock, "g", 1, MSG_NOSIGNAL) == 1 ? 0 : err_sys(e, errno, "start the box");
 }
 
@@ -441,7 +442,7 @@ static int attempt(struct box *b, struct plan *p, struct err *e)
         child_main(p, euid, egid);
     }
     (void)close(p->sock);
-    if (b->pid < 0 || map_range(b, p, e) < 0)
+    if (b->pid < 0 || open_userns(b, p, e) < 0)
         return -1;
     return converse(b, p, e);
 }

@@ -8,7 +8,7 @@
 struct box {
     pid_t pid;
     int pidfd, sock, root_fd, tty_fd, scratch_fd;
-    int userns_fd; /* IDS_RANGE */
+    int userns_fd; /* unless IDS_HOST */
     struct cg_slot cgroup;
     struct ids ids;
     bool flat, seccomp, host_network;
@@ -24,7 +24,7 @@ int box_spawn(struct box *b, const struct box_spec *spec, struct err *e);
 void box_take_down(struct box *b);
 
 /* box_remove_tree_as - as box_remove_tree, in the user namespace of userns_fd unless it is -1 */
-int box_remove_tree_as(int userns_fd, int dir_fd, const char *name, struct err *e);
+int box_remove_tree_as(int userns_fd, bool one_id, int dir_fd, const char *name, struct err *e);
 
 /* box_hear - one message. 1: got it; 0: the other side is gone; -1 and errno */
 int box_hear(int sock, struct box_msg *m, int *fd, int flags);

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "box/box.h"
 
 int cli_fail(const struct err *e)
 {
@@ -46,6 +47,7 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
     } else if (store_open(c->home, &c->store, e) < 0) {
         return -1;
     }
+    store_set_remove(c->store, box_remove_tree);
     if (c->may_migrate && cli_migrate(c, &from, e) < 0)
         return -1;
     if (db_open(c->home, mode, &c->db, e) < 0)

@@ -54,6 +54,7 @@ struct config {
     const char *secrets_dir;
     int64_t keep_runs, keep_days; /* retention for gc */
     uint64_t keep_bytes;          /* 0 = no ceiling */
+    const struct node *locked;    /* list of keys that only /etc may set; NULL */
     const char *home;
 };
 
@@ -81,6 +82,11 @@ struct cli {
     bool may_migrate; /* cli_open brings an older database up to date */
 };
 
+/* said when a box shares the host's network */
+#define HOST_NETWORK_NOTE                                                                      \
+    "network host: services on 127.0.0.1 and abstract sockets of this machine can be reached " \
+    "from inside"
+
 /* ---- options ---- */
 bool opt_flag(const struct cli *c, const char *name);
 const char *opt_text(const struct cli *c, const char *name); /* the last one; NULL when absent */
@@ -89,6 +95,9 @@ const char **opt_list(struct cli *c, const char *name, size_t *n);
 int opt_u64(const struct cli *c, const char *name, uint64_t *out, struct err *e);  /* absent: unchanged */
 int opt_size(const struct cli *c, const char *name, uint64_t *out, struct err *e);
 int opt_duration(const struct cli *c, const char *name, int64_t *out_ms, struct err *e);
+/* cpus_parse - "0.5" of a CPU and the like in thousandths; ERR_INPUT */
+int cpus_parse(const char *text, uint32_t *out_millis, struct err *e);
+int opt_cpus(const struct cli *c, const char *name, uint32_t *out_millis, struct err *e);
 
 /* opt_for_task - the values given as TASK=VALUE, in order from *at on; NULL at the end */
 const struct opt_value *opt_for_task(const struct cli *c, size_t *at);

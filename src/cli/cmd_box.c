@@ -21,8 +21,11 @@
 #include "cli/cli.h"
 #include "image/image.h"
 #include "lineage/images.h"
+#include "run/diskwatch.h"
 
 #define BOX_FAILED 125
+#define GRACE_MS 10000 /* between the stop signal and the kill, as docker */
+#define TIMED_OUT "the time-out was reached"
 
 static const char **join_words(struct cli *c, const struct image *img)
 {
@@ -69,21 +72,18 @@ static const char **join_env(struct cli *c, const struct image *img, struct err 
 
 static int fill_limits(struct cli *c, struct box_spec *s, struct err *e)
 {
-    const char *cpus = opt_text(c, "cpus"), *network = opt_text(c, "network");
+    const char *network = opt_text(c, "network");
     uint64_t pids = c->cfg.run.pids_max;
-    char *end;
 
     s->host_network = network ? strcmp(network, "host") == 0 : c->cfg.run.network_host;
     s->memory_bytes = c->cfg.run.memory_bytes;
-    if (opt_size(c, "memory", &s->memory_bytes, e) < 0 || opt_u64(c, "pids", &pids, e) < 0)
+    s->cpu_millis = c->cfg.run.cpu_millis;
+    s->shm_bytes = c->cfg.run.shm_bytes;
+    if (opt_size(c, "memory", &s->memory_bytes, e) < 0 || opt_u64(c, "pids", &pids, e) < 0 ||
+        opt_cpus(c, "cpus", &s->cpu_millis, e) < 0 ||
+        opt_size(c, "shm-size", &s->shm_bytes, e) < 0)
         return -1;
     s->pids_max = (uint32_t)(pids > 4000000 ? 4000000 : pids);
-    if (cpus) {
-        double v = strtod(cpus, &end);
-        if (end == cpus || *end || !(v >= 0.01 && v <= 10000))
-            return err_set(e, ERR_INPUT, "--cpus: \"%.20s\" is no number of CPUs", cpus);
-        s->cpu_millis = (uint32_t)(v * 1000 + 0.5);
-    }
     if (opt_text(c, "gpus") && strcmp(opt_text(c, "gpus"), "none") != 0)
         return err_set(e, ERR_MISSING, "--gpus: this version gives no GPU to boxes");
     return 0;
@@ -149,7 +149,47 @@ static bool copy_chunk(int from, int to)
     return n > 0 && fd_write_all(to, chunk, (size_t)n, &e) == 0;
 }
 
-static void attend(struct box *b, int signals)
+/* what a box is stopped for, and how far that has come */
+struct stop {
+    struct diskwatch disk;
+    int64_t at_mono_ns; /* the time-out, then the end of the grace; 0: none */
+    int64_t grace_ms;
+    const char *why; /* NULL: it was not stopped */
+};
+
+static void stop_now(struct stop *stop, struct box *b, const struct box_spec *s, const char *why)
+{
+    if (stop->why) {
+        (void)box_kill(b);
+        stop->at_mono_ns = 0;
+        return;
+    }
+    stop->why = why;
+    stop->at_mono_ns = clock_mono_ns() + stop->grace_ms * 1000000;
+    (void)box_signal(b, s->stop_signal ? s->stop_signal : SIGTERM);
+}
+
+static int wait_ms(const struct stop *stop)
+{
+    int disk = stop->why ? -1 : diskwatch_wait_ms(&stop->disk), time;
+    int64_t left;
+
+    if (!stop->at_mono_ns)
+        return disk;
+    left = (stop->at_mono_ns - clock_mono_ns()) / 1000000 + 1;
+    time = left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+    return disk >= 0 && disk < time ? disk : time;
+}
+
+static void check_limits(struct stop *stop, struct box *b, const struct box_spec *s)
+{
+    if (stop->at_mono_ns && clock_mono_ns() >= stop->at_mono_ns)
+        stop_now(stop, b, s, TIMED_OUT);
+    if (!stop->why && diskwatch_over(&stop->disk, b, -1, NULL, 0))
+        stop_now(stop, b, s, "it wrote more than its limit on disk");
+}
+
+static void attend(struct box *b, const struct box_spec *s, struct stop *stop, int signals)
 {
     int tty = box_tty_fd(b);
     struct pollfd p[] = {{box_pidfd(b), POLLIN, 0},
@@ -160,8 +200,9 @@ static void attend(struct box *b, int signals)
     if (tty >= 0)
         copy_size(tty);
     while (!p[0].revents) {
-        if (poll(p, N_ELEMS(p), -1) < 0)
+        if (poll(p, N_ELEMS(p), wait_ms(stop)) < 0)
             continue;
+        check_limits(stop, b, s);
         if (p[1].revents) {
             struct signalfd_siginfo info;
             if (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
@@ -201,18 +242,27 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     AUTO_FD int signals = -1;
     struct box *b = NULL;
     struct box_result r;
+    struct stop stop = {.grace_ms = c->cfg.run.grace_ms ? c->cfg.run.grace_ms : GRACE_MS};
+    uint64_t disk_bytes = c->cfg.run.disk_bytes;
+    int64_t timeout_ms = 0;
     char why[200], human[24];
     int rc;
 
-    (void)c;
+    if (opt_size(c, "disk", &disk_bytes, e) < 0 || opt_duration(c, "timeout", &timeout_ms, e) < 0)
+        return -1;
     signals = catch_signals();
     if (box_start(s, &b, e) < 0)
         return -1;
+    diskwatch_init(&stop.disk, disk_bytes);
+    if (timeout_ms)
+        stop.at_mono_ns = clock_mono_ns() + timeout_ms * 1000000;
     if (*box_unenforced(s, why, sizeof why))
         log_note("not enforced here: %s", why);
+    if (s->host_network)
+        log_note(HOST_NETWORK_NOTE);
     if (s->tty)
         raw_terminal();
-    attend(b, signals);
+    attend(b, s, &stop, signals);
     cook_terminal();
     rc = box_finish(b, &r, e);
     box_close(b);
@@ -222,7 +272,11 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
         size_human(s->memory_bytes, human);
         log_note("out of memory: the limit is %s", s->memory_bytes ? human : "the box's own");
     }
-    return r.exit_code;
+    if (r.pids_hit)
+        log_note("it reached its limit of %u processes", s->pids_max);
+    if (stop.why)
+        log_note("stopped: %s", stop.why);
+    return stop.why && timeout_ms && strcmp(stop.why, TIMED_OUT) == 0 ? 124 : r.exit_code;
 }
 
 int cmd_box(struct cli *c)

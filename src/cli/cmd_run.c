@@ -193,7 +193,10 @@ static int read_opts(struct cli *c, struct run_opts *o, struct err *e)
     o->jobs = (uint32_t)(v > 100000 ? 100000 : v);
     if (opt_duration(c, "timeout", &o->timeout_ms, e) < 0 ||
         opt_duration(c, "cache-max-age", &o->cache_max_age_ms, e) < 0 ||
-        opt_size(c, "memory", &o->memory_bytes, e) < 0 || check_env(o->env, o->n_env, e) < 0)
+        opt_size(c, "memory", &o->memory_bytes, e) < 0 ||
+        opt_cpus(c, "cpus", &o->cpu_millis, e) < 0 || opt_size(c, "disk", &o->disk_bytes, e) < 0 ||
+        opt_size(c, "shm-size", &o->shm_bytes, e) < 0 ||
+        opt_duration(c, "task-timeout", &o->task_timeout_ms, e) < 0 || check_env(o->env, o->n_env, e) < 0)
         return -1;
     return cli_mounts(c, &o->mounts, &o->n_mounts, e) < 0 ? -1 : cli_task_opts(c, o, e);
 }
@@ -528,6 +531,8 @@ int cmd_run(struct cli *c)
     warn_of_orphans(c, rq.text);
     w = (struct watcher){progress_view(p), &d};
     env = cli_run_env(c);
+    if (opts.network_host)
+        log_note(HOST_NETWORK_NOTE);
     rc = run_start(&env, &rq, &(struct run_view){watch, &w, w.inner.ticks}, &o, &e);
     if (rc < 0)
         goto failed;

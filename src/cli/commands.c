@@ -38,7 +38,11 @@ const struct opt global_opts[] = {
     {"gpus", 0, OPT_TEXT, "N", "none: run GPU tasks without one", NULL, NULL},                \
     {"jobs", 'j', OPT_TEXT, "N", "tasks at a time (default: number of CPUs)", NULL, NULL},    \
     {"timeout", 0, OPT_TEXT, "DURATION", "stop the run after this time", NULL, NULL},         \
+    {"task-timeout", 0, OPT_TEXT, "DURATION", "stop a task after this time", NULL, NULL},     \
     {"memory", 'm', OPT_TEXT, OPT_TASK "SIZE", "memory limit of tasks that set none; TASK=SIZE even of one that does", NULL, NULL}, \
+    {"cpus", 0, OPT_TEXT, "N", "CPU limit of tasks that set none", NULL, NULL},               \
+    {"disk", 0, OPT_TEXT, "SIZE", "what a task may write, outputs included", NULL, NULL},     \
+    {"shm-size", 0, OPT_TEXT, "SIZE", "size of /dev/shm (half of the memory limit)", NULL, NULL}, \
     {"tag", 0, OPT_LIST, "TASK:OUTPUT=NAME", "tag an output artifact when the run succeeds", NULL, NULL}
 
 static const struct opt run_opts[] = {
@@ -60,6 +64,9 @@ static const struct opt box_opts[] = {
     {"env", 'e', OPT_LIST, "K=V", "set an environment variable", NULL, NULL},
     {"memory", 'm', OPT_TEXT, "SIZE", "memory limit", NULL, NULL},
     {"cpus", 0, OPT_TEXT, "N", "CPU limit, 0.5 for half of one", NULL, NULL},
+    {"disk", 0, OPT_TEXT, "SIZE", "what it may write outside of volumes", NULL, NULL},
+    {"shm-size", 0, OPT_TEXT, "SIZE", "size of /dev/shm (half of the memory limit)", NULL, NULL},
+    {"timeout", 0, OPT_TEXT, "DURATION", "stop it after this time", NULL, NULL},
     {"network", 0, OPT_TEXT, "MODE", "none (default) or host", NULL, networks},
     {"user", 'u', OPT_TEXT, "USER", "user or uid[:gid] inside", NULL, NULL},
     {"workdir", 'w', OPT_TEXT, "DIR", "working directory inside", NULL, NULL},

@@ -3,7 +3,8 @@
  *
  * /etc/dugout/config.yaml, then HOME/config.yaml, then ./dugout.yaml; later wins, flags win over
  * all. A checkout may be hostile: ./dugout.yaml is read only when the caller owns it, and may
- * only set what is marked harmless below. /etc may lock keys: "locked: [network, packages]".
+ * only set what is marked harmless below. /etc may lock keys, also against flags: "locked: [network,
+ * packages]".
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,12 +21,12 @@
 #include "spec/tree.h"
 
 #define GPU_WAIT_MS (24 * 3600 * 1000LL) /* a night and a day behind others' trainings */
+#define ETC_CONFIG "/etc/dugout/config.yaml"
 
 struct conf_file {
     struct cli *c;
     struct str file;
     bool checkout;              /* ./dugout.yaml: harmless keys only */
-    const struct node *locked;  /* of /etc */
     bool is_etc;
 };
 
@@ -165,9 +166,74 @@ static int want_size(const struct conf_file *s, const struct node *n, uint64_t *
     return 0;
 }
 
+static int want_duration(const struct conf_file *s, const struct node *n, int64_t *out_ms,
+                         struct err *e)
+{
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (clock_parse_duration(str_of(v), out_ms, e) < 0)
+        return err_at(e, "%.*s:%u", STR_ARG(s->file), n->pos.line);
+    return 0;
+}
+
 static int set_memory(struct conf_file *s, const struct node *n, struct err *e)
 {
     return want_size(s, n, &s->c->cfg.run.memory_bytes, e);
+}
+
+static int set_disk(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return want_size(s, n, &s->c->cfg.run.disk_bytes, e);
+}
+
+static int set_shm(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return want_size(s, n, &s->c->cfg.run.shm_bytes, e);
+}
+
+static int set_log(struct conf_file *s, const struct node *n, struct err *e)
+{
+    uint64_t v = 0;
+
+    if (want_size(s, n, &v, e) < 0)
+        return -1;
+    if (v < 4 * KIB)
+        return bad(s, n, e, "a log has at least 4Ki");
+    s->c->cfg.run.log_max_bytes = v;
+    return 0;
+}
+
+static int set_cpus(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (cpus_parse(v, &s->c->cfg.run.cpu_millis, e) < 0)
+        return err_at(e, "%.*s:%u", STR_ARG(s->file), n->pos.line);
+    return 0;
+}
+
+static int set_pids(struct conf_file *s, const struct node *n, struct err *e)
+{
+    uint64_t v = 0;
+
+    if (want_count(s, n, 4000000, &v, e) < 0)
+        return -1;
+    s->c->cfg.run.pids_max = (uint32_t)v;
+    return 0;
+}
+
+static int set_task_timeout(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return want_duration(s, n, &s->c->cfg.run.task_timeout_ms, e);
+}
+
+static int set_grace(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return want_duration(s, n, &s->c->cfg.run.grace_ms, e);
 }
 
 static int set_retention(struct conf_file *s, const struct node *n, struct err *e)
@@ -255,7 +321,15 @@ static int set_tasks(struct conf_file *s, const struct node *n, struct err *e)
 
 static int set_locked(struct conf_file *s, const struct node *n, struct err *e)
 {
-    return s->is_etc ? 0 : bad(s, n, e, "only /etc/dugout/config.yaml may lock keys");
+    if (!s->is_etc)
+        return bad(s, n, e, "only /etc/dugout/config.yaml may lock keys");
+    if (n->kind != NODE_LIST)
+        return bad(s, n, e, "want a list of keys here");
+    for (size_t i = 0; i < n->n; i++)
+        if (n->members[i].value->kind != NODE_SCALAR)
+            return bad(s, n->members[i].value, e, "want the name of a key here");
+    s->c->cfg.locked = n;
+    return 0;
 }
 
 static const struct {
@@ -266,17 +340,20 @@ static const struct {
     {"network", false, set_network},   {"jobs", true, set_jobs},
     {"retries", true, set_retries},    {"packages", false, set_packages},
     {"images", true, set_aliases},     {"hooks", false, set_hooks},
-    {"memory", true, set_memory},      {"retention", false, set_retention},
+    {"memory", true, set_memory},      {"cpus", true, set_cpus},
+    {"disk", true, set_disk},          {"shm", true, set_shm},
+    {"log", true, set_log},            {"pids", true, set_pids},
+    {"grace", true, set_grace},        {"task_timeout", true, set_task_timeout},
     {"gpus", false, set_gpus},         {"gpu_wait", true, set_gpu_wait},
     {"gpu_root", false, set_gpu_root}, {"quota", false, set_quota},
-    {"locked", false, set_locked},
+    {"retention", false, set_retention}, {"locked", false, set_locked},
     {"tasks", false, set_tasks},
 };
 
-static bool is_locked(const struct conf_file *s, struct str key)
+static bool is_locked(const struct config *cfg, struct str key)
 {
-    for (size_t i = 0; s->locked && !s->is_etc && i < s->locked->n; i++)
-        if (s->locked->kind == NODE_LIST && str_eq(s->locked->members[i].value->text, key))
+    for (size_t i = 0; cfg->locked && i < cfg->locked->n; i++)
+        if (str_eq(cfg->locked->members[i].value->text, key))
             return true;
     return false;
 }
@@ -289,8 +366,8 @@ static int set_key(struct conf_file *s, const struct member *m, struct err *e)
         names[i] = keys[i].name;
         if (!str_eqz(m->key, keys[i].name))
             continue;
-        if (is_locked(s, m->key)) {
-            log_note("%.*s:%u: %s is locked by /etc/dugout/config.yaml and was not changed",
+        if (!s->is_etc && is_locked(&s->c->cfg, m->key)) {
+            log_note("%.*s:%u: %s is locked by " ETC_CONFIG " and was not changed",
                      STR_ARG(s->file), m->key_pos.line, keys[i].name);
             return 0;
         }
@@ -309,12 +386,12 @@ static int set_key(struct conf_file *s, const struct member *m, struct err *e)
 
 /* ---- reading --------------------------------------------------------------------------------------- */
 
-static int read_config(struct cli *c, const char *path, bool is_etc, bool checkout,
-                       const struct node **locked, struct err *e)
+static int read_config(struct cli *c, const char *path, bool is_etc, bool checkout, struct err *e)
 {
     AUTO_BUF struct buf text = {0};
-    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct conf_file s = {c, str_of(path), checkout, *locked, is_etc};
+    /* a link in a checkout could name a file of the caller's that is none of its business */
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (checkout ? O_NOFOLLOW : 0));
+    struct conf_file s = {c, str_of(path), checkout, is_etc};
     struct stat st;
     struct tree tree;
 
@@ -338,8 +415,23 @@ static int read_config(struct cli *c, const char *path, bool is_etc, bool checko
         for (size_t i = 0; i < top->n; i++)
             if (set_key(&s, &top->members[i], e) < 0)
                 return -1;
-        if (is_etc)
-            *locked = node_member(top, "locked");
+    }
+    return 0;
+}
+
+/* a lock holds against flags as well; a flag has the name of its key, or one of these */
+static int check_flags(struct cli *c, struct err *e)
+{
+    static const char *const others[][2] = {
+        {"shm-size", "shm"}, {"task-timeout", "task_timeout"}, {"volume", "volumes"}};
+
+    for (size_t i = 0; i < c->n_opts; i++) {
+        const char *flag = c->opts[i].opt->name, *key = flag;
+        for (size_t k = 0; k < N_ELEMS(others); k++)
+            if (strcmp(flag, others[k][0]) == 0)
+                key = others[k][1];
+        if (is_locked(&c->cfg, str_of(key)))
+            return err_set(e, ERR_INPUT, "--%s: %s is locked by " ETC_CONFIG, flag, key);
     }
     return 0;
 }
@@ -359,7 +451,6 @@ static char *default_home(struct arena *a)
 
 int cli_config(struct cli *c, struct err *e)
 {
-    const struct node *locked = NULL;
     const char *given = opt_text(c, "home");
     char cwd[LIMIT_PATH_BYTES];
 
@@ -374,10 +465,9 @@ int cli_config(struct cli *c, struct err *e)
     c->cfg.run.pids_max = 32768;
     c->cfg.run.gpu_wait_ms = GPU_WAIT_MS;
     c->cfg.run.log_max_bytes = LIMIT_LOG_BYTES;
-    if (read_config(c, "/etc/dugout/config.yaml", true, false, &locked, e) < 0 ||
-        read_config(c, arena_printf(&c->a, "%s/config.yaml", c->home), false, false, &locked, e) <
-            0 ||
-        read_config(c, "dugout.yaml", false, true, &locked, e) < 0)
+    if (read_config(c, ETC_CONFIG, true, false, e) < 0 ||
+        read_config(c, arena_printf(&c->a, "%s/config.yaml", c->home), false, false, e) < 0 ||
+        read_config(c, "dugout.yaml", false, true, e) < 0)
         return -1;
-    return 0;
+    return check_flags(c, e);
 }

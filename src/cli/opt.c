@@ -292,3 +292,23 @@ int opt_duration(const struct cli *c, const char *name, int64_t *out_ms, struct 
         return err_at(e, "--%s", name);
     return 0;
 }
+
+int cpus_parse(const char *text, uint32_t *out_millis, struct err *e)
+{
+    char *end;
+    double v = strtod(text, &end);
+
+    if (end == text || *end || !(v >= 0.01 && v <= 10000))
+        return err_set(e, ERR_INPUT, "\"%.20s\" is no number of CPUs, such as 2 or 0.5", text);
+    *out_millis = (uint32_t)(v * 1000 + 0.5);
+    return 0;
+}
+
+int opt_cpus(const struct cli *c, const char *name, uint32_t *out_millis, struct err *e)
+{
+    const char *text = opt_text(c, name);
+
+    if (text && cpus_parse(text, out_millis, e) < 0)
+        return err_at(e, "--%s", name);
+    return 0;
+}

@@ -118,6 +118,10 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
     jw_ki64(&w, "pidsMax", at->pids_max);
     jw_ki64(&w, "deadlineUnixMs", at->deadline_unix_ms);
     jw_ki64(&w, "logMaxBytes", (int64_t)at->log_max_bytes);
+    jw_ki64(&w, "diskBytes", (int64_t)at->disk_bytes);
+    jw_ki64(&w, "shmBytes", (int64_t)at->shm_bytes);
+    jw_ki64(&w, "wallMs", at->wall_ms);
+    jw_ki64(&w, "graceMs", at->grace_ms);
     put_str(&w, "home", at->home);
     put_str(&w, "taskRoot", at->task_root_path);
     put_str(&w, "outputFile", at->output_file);
@@ -220,6 +224,16 @@ static int64_t get_i64(struct reader *r, json *from, const char *key)
     int64_t v = 0;
 
     if (!r->bad && json_i64(from, key, &v, r->e) < 0)
+        r->bad = true;
+    return v;
+}
+
+/* 0 when an older dugout did not write it */
+static int64_t get_i64_opt(struct reader *r, json *from, const char *key)
+{
+    int64_t v = 0;
+
+    if (!r->bad && json_i64_opt(from, key, &v, r->e) < 0)
         r->bad = true;
     return v;
 }
@@ -332,6 +346,10 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
         .pids_max = (uint32_t)get_i64(&r, r.root, "pidsMax"),
         .deadline_unix_ms = get_i64(&r, r.root, "deadlineUnixMs"),
         .log_max_bytes = (uint64_t)get_i64(&r, r.root, "logMaxBytes"),
+        .disk_bytes = (uint64_t)get_i64_opt(&r, r.root, "diskBytes"),
+        .shm_bytes = (uint64_t)get_i64_opt(&r, r.root, "shmBytes"),
+        .wall_ms = get_i64_opt(&r, r.root, "wallMs"),
+        .grace_ms = get_i64_opt(&r, r.root, "graceMs"),
         .home = get_str(&r, r.root, "home"),
         .task_root_path = get_str(&r, r.root, "taskRoot"),
         .output_file = get_str(&r, r.root, "outputFile"),

@@ -63,6 +63,9 @@ struct attempt {
     uint32_t cpu_millis, pids_max;
     int64_t deadline_unix_ms; /* 0 = none; the run's, so that it holds when the engine is dead */
     uint64_t log_max_bytes;
+    uint64_t disk_bytes, shm_bytes;   /* 0 = no limit; 0 = the box's own size */
+    int64_t wall_ms;                  /* of this attempt, 0 = none */
+    int64_t grace_ms;                 /* between the stop signal and the kill, 0 = 10 s */
     struct str home;          /* absolute */
     struct str task_root_path, output_file;
     struct attempt_output *params, *artifacts;

@@ -139,6 +139,9 @@ static int store_place(struct collect *c, const struct place *p, struct result_a
     char *name;
     unsigned flags = p->ours ? BLOB_ADOPT : 0;
 
+    if (p->in_root && c->box &&
+        box_own_path(c->box, arena_strndup(c->a, p->rel.ptr, p->rel.len), e) < 0)
+        return err_at(e, "output %.*s", STR_ARG(f->name));
     parent = open_parent(c, p, &name);
     if (parent < 0 || fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;

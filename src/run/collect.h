@@ -3,6 +3,7 @@
 #ifndef RUN_COLLECT_H
 #define RUN_COLLECT_H
 
+#include "box/box.h"
 #include "run/attempt.h"
 #include "store/blob.h"
 
@@ -11,6 +12,7 @@ struct collect {
     const struct attempt *at;
     int dir_fd;  /* the attempt's directory */
     int root_fd; /* the box's root, -1 when there is none */
+    const struct box *box; /* whose root that is */
     struct store *store;
 };
 

@@ -28,6 +28,11 @@ void run_opts_write(struct buf *out, const struct run_opts *o)
     jw_ki64(&w, "memory_bytes", (int64_t)o->memory_bytes);
     jw_ki64(&w, "pids_max", o->pids_max);
     jw_ki64(&w, "log_max_bytes", (int64_t)o->log_max_bytes);
+    jw_ki64(&w, "cpu_millis", o->cpu_millis);
+    jw_ki64(&w, "disk_bytes", (int64_t)o->disk_bytes);
+    jw_ki64(&w, "shm_bytes", (int64_t)o->shm_bytes);
+    jw_ki64(&w, "task_timeout_ms", o->task_timeout_ms);
+    jw_ki64(&w, "grace_ms", o->grace_ms);
     jw_key(&w, "mounts");
     run_mounts_write(&w, o->mounts, o->n_mounts);
     jw_key(&w, "tasks");
@@ -65,6 +70,7 @@ int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struc
     json *root;
     int64_t retries = 0, host_retries = 3, memory = 0, pids = 32768, log = 0,
             gpus_max = 0;
+    int64_t cpu = 0, disk = 0, shm = 0;
     struct str policy = STR("wheels");
 
     if (json_parse(json_text, LIMIT_JSON_BYTES, &doc, e) < 0)
@@ -84,7 +90,12 @@ int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struc
         json_i64_opt(root, "gpu_wait_ms", &o->gpu_wait_ms, e) < 0 ||
         json_i64_opt(root, "memory_bytes", &memory, e) < 0 ||
         json_i64_opt(root, "pids_max", &pids, e) < 0 ||
-        json_i64_opt(root, "log_max_bytes", &log, e) < 0)
+        json_i64_opt(root, "log_max_bytes", &log, e) < 0 ||
+        json_i64_opt(root, "cpu_millis", &cpu, e) < 0 ||
+        json_i64_opt(root, "disk_bytes", &disk, e) < 0 ||
+        json_i64_opt(root, "shm_bytes", &shm, e) < 0 ||
+        json_i64_opt(root, "task_timeout_ms", &o->task_timeout_ms, e) < 0 ||
+        json_i64_opt(root, "grace_ms", &o->grace_ms, e) < 0)
         return err_at(e, "options of the run");
     o->retries = (uint32_t)retries;
     o->gpus_max = (uint32_t)gpus_max;
@@ -92,6 +103,9 @@ int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struc
     o->memory_bytes = (uint64_t)memory;
     o->pids_max = (uint32_t)pids;
     o->log_max_bytes = (uint64_t)log;
+    o->cpu_millis = (uint32_t)cpu;
+    o->disk_bytes = (uint64_t)disk;
+    o->shm_bytes = (uint64_t)shm;
     for (size_t i = 0; i < N_ELEMS(policies); i++)
         if (str_eqz(policy, policies[i]))
             o->packages = (enum packages_policy)i;

@@ -73,8 +73,13 @@ struct run_opts {
                                  configuration, not kept with the run */
     uint32_t jobs;            /* tasks at a time, 0 = number of CPUs */
     uint64_t memory_bytes;    /* default limit of a task, 0 = none */
+    uint32_t cpu_millis;      /* the same */
     uint32_t pids_max;        /* default 32768 */
     uint64_t log_max_bytes;
+    uint64_t disk_bytes;      /* what an attempt may write: root and outputs; 0 = no limit */
+    uint64_t shm_bytes;       /* size of /dev/shm; 0 = half of the memory limit */
+    int64_t task_timeout_ms;  /* of each attempt, 0 = none */
+    int64_t grace_ms;         /* between the stop signal and the kill, 0 = 10 s */
     const struct run_image_alias *aliases;
     size_t n_aliases;
     /* of the home, looked at before a run starts; 0 = none. Artifacts and images together */

@@ -30,6 +30,7 @@
 #include "plan/execin.h"
 #include "run/attempt.h"
 #include "run/collect.h"
+#include "run/diskwatch.h"
 #include "run/log.h"
 #include "store/blob.h"
 
@@ -46,8 +47,11 @@ struct supervisor {
     struct box *box;
     struct runlog log;
     int log_pipe;
+    struct diskwatch disk;
     bool killing;         /* the stop signal was sent, the timer now means the kill */
-    enum attempt_end end; /* why we stopped it */
+    enum attempt_end end; /* why we stopped it, and in words: */
+    const char *why;
+    bool wall_first;      /* the timer stands for the task's time-out, not for the run's */
 };
 
 static void set_error(struct supervisor *s, enum attempt_end end, const char *text)
@@ -101,7 +105,7 @@ static int take_attempt(struct supervisor *s, const char *dir, struct err *e)
 
 static int make_dir(struct supervisor *s, const char *name, mode_t mode, struct err *e)
 {
-    if (fd_remove_tree(s->dir_fd, name, e) < 0)
+    if (box_remove_tree(s->dir_fd, name, e) < 0)
         return -1;
     if (mkdirat(s->dir_fd, name, 0700) < 0 || fchmodat(s->dir_fd, name, mode, 0) < 0)
         return err_sys(e, errno, "make %s", name);
@@ -132,6 +136,7 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
         .memory_bytes = at->memory_bytes,
         .cpu_millis = at->cpu_millis,
         .pids_max = at->pids_max,
+        .shm_bytes = at->shm_bytes,
         .stdin_fd = -1,
         .stdout_fd = log_write,
         .stderr_fd = log_write,
@@ -183,16 +188,46 @@ static void arm(int timer, int64_t ms)
     (void)timerfd_settime(timer, 0, &t, NULL);
 }
 
-static void stop_box(struct supervisor *s, enum attempt_end why, int timer)
+/* first the stop signal, then, from the timer or from whoever asks again, the kill */
+static void stop_box(struct supervisor *s, enum attempt_end end, const char *why, int timer)
 {
     if (s->killing) {
         (void)box_kill(s->box);
         return;
     }
     s->killing = true;
-    s->end = why;
+    s->end = end;
+    s->why = why;
     (void)box_signal(s->box, s->at.stop_signal ? s->at.stop_signal : SIGTERM);
-    arm(timer, GRACE_MS);
+    arm(timer, s->at.grace_ms ? s->at.grace_ms : GRACE_MS);
+}
+
+/* A task's own time-out is the step's failure, and may be tried again; the run's is not. */
+static void stop_for_time(struct supervisor *s, int timer)
+{
+    char human[32];
+
+    if (!s->wall_first) {
+        stop_box(s, END_TIMEOUT, "stopped: the run's time-out was reached", timer);
+        return;
+    }
+    clock_human(s->at.wall_ms, human);
+    stop_box(s, END_EXITED,
+             arena_printf(&s->a, "stopped: the task's time-out of %s was reached", human), timer);
+}
+
+static void watch_disk(struct supervisor *s, int timer)
+{
+    static const char *const names[] = {"out", "params"};
+    char human[24];
+
+    if (s->killing ||
+        !diskwatch_over(&s->disk, s->box, s->dir_fd, names, s->at.bare ? 0 : N_ELEMS(names)))
+        return;
+    size_human(s->at.disk_bytes, human);
+    stop_box(s, END_EXITED,
+             arena_printf(&s->a, "stopped: it wrote more than its limit of %s on disk", human),
+             timer);
 }
 
 static void watch_box(struct supervisor *s, int timer, int signals)
@@ -203,19 +238,20 @@ static void watch_box(struct supervisor *s, int timer, int signals)
                          {signals, POLLIN, 0}};
 
     while (!(p[0].revents & (POLLIN | POLLHUP | POLLERR))) {
-        if (poll(p, N_ELEMS(p), -1) < 0)
+        if (poll(p, N_ELEMS(p), s->killing ? -1 : diskwatch_wait_ms(&s->disk)) < 0)
             continue; /* EINTR: nothing else can happen to a valid set */
+        watch_disk(s, timer);
         if (p[1].revents && !drain_log(s))
             p[1].fd = -1;
         if (p[2].revents) {
             uint64_t ticks;
             (void)!read(timer, &ticks, sizeof ticks);
-            stop_box(s, END_TIMEOUT, timer);
+            stop_for_time(s, timer);
         }
         if (p[3].revents) {
             struct signalfd_siginfo info;
             (void)!read(signals, &info, sizeof info);
-            stop_box(s, END_CANCELED, timer);
+            stop_box(s, END_CANCELED, "stopped: the run was canceled", timer);
         }
     }
     (void)drain_log(s);
@@ -223,8 +259,10 @@ static void watch_box(struct supervisor *s, int timer, int signals)
 
 static void name_the_end(struct supervisor *s, const struct box_result *b)
 {
-    char text[160];
+    char text[160], hint[80] = "";
 
+    if (b->pids_hit)
+        snprintf(hint, sizeof hint, "; it reached its limit of %u processes", s->at.pids_max);
     s->r.exit_code = b->exit_code;
     s->r.signal = b->signal;
     s->r.oom = b->oom;
@@ -238,9 +276,7 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
             STR("this host gives no overlayfs: boxes run flat, each from a copy of its image");
     }
     if (s->killing) {
-        set_error(s, s->end,
-                  s->end == END_TIMEOUT ? "stopped: the run's time-out was reached"
-                                        : "stopped: the run was canceled");
+        set_error(s, s->end, s->why);
     } else if (b->oom) {
         char limit[24];
         size_human(s->at.memory_bytes, limit);
@@ -250,10 +286,11 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
             snprintf(text, sizeof text, "out of memory: the kernel killed it (no limit was set)");
         set_error(s, END_EXITED, text);
     } else if (b->signal) {
-        snprintf(text, sizeof text, "killed by signal %d (%s)", b->signal, strsignal(b->signal));
+        snprintf(text, sizeof text, "killed by signal %d (%s)%s", b->signal, strsignal(b->signal),
+                 hint);
         set_error(s, END_EXITED, text);
     } else if (b->exit_code) {
-        snprintf(text, sizeof text, "exit code %d", b->exit_code);
+        snprintf(text, sizeof text, "exit code %d%s", b->exit_code, hint);
         set_error(s, END_EXITED, text);
     }
 }
@@ -268,6 +305,34 @@ static void not_started(struct supervisor *s, const struct err *e)
     }
     s->r.exit_code = status;
     set_error(s, END_NOT_START, e->text);
+}
+
+/* whichever comes first: the run's deadline or the task's own time-out */
+static void set_timer(struct supervisor *s, int timer)
+{
+    int64_t left = -1;
+
+    if (s->at.deadline_unix_ms) {
+        left = s->at.deadline_unix_ms - clock_unix_ms();
+        left = left > 0 ? left : 0;
+    }
+    s->wall_first = s->at.wall_ms && (left < 0 || s->at.wall_ms < left);
+    if (s->wall_first)
+        left = s->at.wall_ms;
+    if (left >= 0)
+        arm(timer, left);
+}
+
+/* The files of an ordinary user's box become his: outputs to collect, and what a failed attempt
+ * leaves for gc. */
+static int own_outputs(struct supervisor *s, struct err *e)
+{
+    if (s->at.bare)
+        return 0;
+    if (box_own_tree(s->box, s->dir_fd, "out", e) < 0 ||
+        box_own_tree(s->box, s->dir_fd, "params", e) < 0)
+        return err_at(e, "outputs");
+    return 0;
 }
 
 /* everything between the first and the last line of an attempt; errors are the host's */
@@ -304,20 +369,19 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
         return 0;
     }
     (void)close(log_pipe[1]);
-    if (s->at.deadline_unix_ms) {
-        int64_t left = s->at.deadline_unix_ms - clock_unix_ms();
-        arm(timer, left > 0 ? left : 0);
-    }
+    set_timer(s, timer);
+    diskwatch_init(&s->disk, s->at.disk_bytes);
     watch_box(s, timer, signals);
     if (box_finish(s->box, &b, e) < 0) {
         rc = -1;
     } else {
         (void)drain_log(s);
         name_the_end(s, &b);
+        rc = own_outputs(s, e);
     }
     runlog_close(&s->log);
     if (rc == 0 && !s->at.bare && result_ok(&s->r)) {
-        struct collect c = {&s->a, &s->at, s->dir_fd, box_root_fd(s->box), NULL};
+        struct collect c = {&s->a, &s->at, s->dir_fd, box_root_fd(s->box), s->box, NULL};
         if (s->at.n_artifacts) /* parameters alone touch no store */
             rc = store_open(s->at.home.ptr, &store, e);
         c.store = store;

@@ -40,6 +40,11 @@ void store_close(struct store *s); /* accepts NULL */
 void auto_store(struct store **s);
 #define AUTO_STORE __attribute__((cleanup(auto_store)))
 
+/* store_set_remove - how directories are removed: files of boxes may have owners that the
+ * caller is not, and then only a helper can; as fd_remove_tree otherwise */
+typedef int store_remove_fn(int dir_fd, const char *name, struct err *e);
+void store_set_remove(struct store *s, store_remove_fn *fn);
+
 const char *store_home(const struct store *s); /* absolute path, lives as long as s */
 int store_home_fd(const struct store *s);      /* belongs to the store */
 

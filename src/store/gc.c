@@ -342,7 +342,7 @@ static int sweep_list(struct sweep *w, int at, const struct list *l, enum gc_kin
                 continue;
             count_tree(trash, trashed.at[i], &bytes);
             goes(w, kind, names.at[i], bytes);
-            if (fd_remove_tree(trash, trashed.at[i], e) < 0)
+            if (store_remove_tree(w->store, trash, trashed.at[i], e) < 0)
                 return -1;
         }
     }
@@ -463,7 +463,7 @@ static int sweep_trash(struct sweep *w, struct err *e)
         count_tree(dirfd(d), ent->d_name, &bytes);
         goes(w, GC_TRASH, ent->d_name, bytes);
         if (!w->plan->dry_run)
-            r = fd_remove_tree(dirfd(d), ent->d_name, e);
+            r = store_remove_tree(w->store, dirfd(d), ent->d_name, e);
     }
     (void)closedir(d);
     return r;

@@ -20,6 +20,7 @@ struct store {
     uint8_t *hash_buf;          /* HASH_BUF_BYTES, made at first use */
     int lease_fd;               /* -1: none yet */
     char lease[STORE_TMP_NAME]; /* its name in locks/ */
+    store_remove_fn *remove;    /* NULL: fd_remove_tree */
 };
 
 uint8_t *store_hash_buf(struct store *s);
@@ -32,6 +33,9 @@ int store_gc_lock(struct store *s, int op, int *gives_fd, struct err *e);
 /* store_unique - a name that no other living process makes:
  * PREFIX-pid-serial-nanoseconds */
 void store_unique(struct store *s, const char *prefix, char name[STORE_TMP_NAME]);
+
+/* store_remove_tree - as fd_remove_tree, by the function of store_set_remove */
+int store_remove_tree(const struct store *s, int dir_fd, const char *name, struct err *e);
 
 /* store_err - err_sys "WHAT NAME", with a hint when the disk is full */
 int store_err(struct err *e, int sys, const char *what, const char *name);

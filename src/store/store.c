@@ -232,6 +232,16 @@ int store_tmp_dir(struct store *s, const char *prefix, char name[STORE_TMP_NAME]
     return 0;
 }
 
+void store_set_remove(struct store *s, store_remove_fn *fn)
+{
+    s->remove = fn;
+}
+
+int store_remove_tree(const struct store *s, int dir_fd, const char *name, struct err *e)
+{
+    return s->remove ? s->remove(dir_fd, name, e) : fd_remove_tree(dir_fd, name, e);
+}
+
 int store_drop(struct store *s, int dir_fd, const char *name, struct err *e)
 {
     char trash[STORE_TMP_NAME];
@@ -241,7 +251,7 @@ int store_drop(struct store *s, int dir_fd, const char *name, struct err *e)
         if (errno == ENOENT)
             return 0;
         if (errno == EXDEV)
-            return fd_remove_tree(dir_fd, name, e);
+            return store_remove_tree(s, dir_fd, name, e);
         if (errno !=
             EACCES) /* a directory that its owner may not write: chmod, try again */
             return err_sys(e, errno, "move %s to trash", name);
@@ -249,7 +259,7 @@ int store_drop(struct store *s, int dir_fd, const char *name, struct err *e)
             renameat(dir_fd, name, s->dirs[STORE_TRASH], trash) < 0)
             return err_sys(e, errno, "move %s to trash", name);
     }
-    return fd_remove_tree(s->dirs[STORE_TRASH], trash, e);
+    return store_remove_tree(s, s->dirs[STORE_TRASH], trash, e);
 }
 
 int store_pin(struct store *s, enum store_dir d, const char *hex, int *gives_fd,

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of a box: each is kept, and its name is in the verdict."""
+
+import time
+
+import pytest
+
+from conftest import out_param, pipeline, sh
+
+
+def run_one(d, tmp_path, script, *flags, **task):
+    (tmp_path / "p.json").write_text(pipeline({"t": {**sh(script), **task}}))
+    r = d("run", tmp_path / "p.json", "--no-cache", "--json", *flags)
+    return r, r.json["tasks"][0]
+
+
+def test_a_task_that_takes_too_long_is_stopped_and_may_be_tried_again(dugout, tmp_path):
+    r, t = run_one(dugout, tmp_path, 'trap "echo bye; exit 9" TERM; echo up; sleep 60 & wait',
+                   "--task-timeout", "300ms", retry={"maxRetryCount": 1, "backoffDuration": "0s"})
+    assert r.rc == 1 and t["attempts"] == 2
+    assert t["error"] == "stopped: the task's time-out of 0.3 s was reached"
+    assert t["exit_code"] == 9 and "bye" in dugout.ok("logs", "@latest/t").out
+
+
+def test_the_run_s_time_out_is_another(dugout, tmp_path):
+    r, t = run_one(dugout, tmp_path, "sleep 60", "--timeout", "500ms", "--task-timeout", "50s")
+    assert r.rc == 124 and "the run's time-out" in t["error"]
+
+
+def test_who_ignores_the_stop_is_killed_after_the_grace(dugout, tmp_path):
+    (dugout.home / "config.yaml").write_text("grace: 300ms\ntask_timeout: 300ms\n")
+    begun = time.monotonic()
+    r, t = run_one(dugout, tmp_path, 'trap "" TERM; sleep 60 & sleep 60; sleep 60')
+    assert time.monotonic() - begun < 9
+    assert r.rc == 1 and "time-out of 0.3 s" in t["error"]
+
+
+def test_a_box_is_stopped_as_well(dugout):
+    r = dugout("box", "--timeout", "300ms", "tiny", "--", "sleep", "60")
+    assert r.rc == 124 and "time-out" in r.err, r
+
+
+@pytest.mark.parametrize("where", ["/x", "/minio/x", "/params"])
+def test_who_writes_too_much_is_stopped(dugout, tmp_path, where):
+    script = ('f=$(dirname "$0")/x; [ /params = "$1" ] || f=$1; mkdir -p "$(dirname "$f")"; '
+              'head -c 40000000 /dev/zero >"$f"; sleep 30')
+    (tmp_path / "p.json").write_text(pipeline({"t": {
+        "command": ["sh", "-c", script, out_param("o"), where], "out": {"o": "STRING"}}}))
+    r = dugout("run", tmp_path / "p.json", "--json", "--disk", "20Mi")
+    assert r.rc == 1, r
+    assert r.json["tasks"][0]["error"] == "stopped: it wrote more than its limit of 20.0 MiB on disk"
+
+
+def test_who_writes_less_is_not(dugout, tmp_path):
+    r, t = run_one(dugout, tmp_path, "head -c 10000000 /dev/zero >/x; sleep 1", "--disk", "20Mi")
+    assert r.rc == 0, t
+    # nor does a volume count
+    r = dugout("box", "--disk", "5Mi", "-v", "%s:/v:rw" % tmp_path, "tiny", "--", "sh", "-c",
+               "head -c 20000000 /dev/zero >/v/x; sleep 1")
+    assert r.rc == 0, r
+
+
+def test_a_box_that_writes_too_much_is_stopped(dugout):
+    r = dugout("box", "--disk", "5Mi", "tiny", "--", "sh", "-c",
+               "head -c 20000000 /dev/zero >/x; sleep 30")
+    assert r.rc == 143 and "limit on disk" in r.err, r
+
+
+def shm_kib(r) -> int:
+    return int(r.out.split()[-5])
+
+
+def test_dev_shm_has_the_size_asked_for(dugout):
+    df = ["tiny", "--", "df", "-k", "/dev/shm"]
+    assert shm_kib(dugout.ok("box", "--shm-size", "7Mi", *df)) == 7 << 10
+    assert shm_kib(dugout.ok("box", "--memory", "64Mi", *df)) == 32 << 10
+    (dugout.home / "config.yaml").write_text("shm: 9Mi\n")
+    assert shm_kib(dugout.ok("box", *df)) == 9 << 10
+    r = dugout("box", "tiny", "--", "sh", "-c", "head -c 20000000 /dev/zero >/dev/shm/x")
+    assert r.rc != 0
+
+
+def test_a_cpu_limit_is_a_limit(dugout, tmp_path):
+    facts = {f["name"]: f for f in dugout.ok("doctor", "--json").json}
+    if "cpu" not in facts["cgroup"]["value"].split(" not ")[0].split():
+        pytest.skip("no limit on cpu here")
+    script = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; read a b </proc/uptime; echo $a"
+    free, held = [run_one(dugout, tmp_path, script, *flags)[1]
+                  for flags in ([], ["--cpus", "0.1"])]
+    assert held["state"] == "SUCCEEDED"
+
+    def seconds(t):
+        from datetime import datetime
+        return (datetime.fromisoformat(t["finished"].rstrip("Z"))
+                - datetime.fromisoformat(t["started"].rstrip("Z"))).total_seconds()
+
+    # what it used is the same, and a tenth of a CPU takes at least five times as long
+    assert seconds(held) > 5 * held["cpu_seconds"] * 0.9, (free, held)
+
+
+@pytest.mark.parametrize("line", ["cpus: many", "cpus: 0", "disk: x", "log: 1", "grace: -1s",
+                                  "task_timeout: soon", "pids: -1", "shm: [1]"])
+def test_a_wrong_limit_in_the_config_is_refused(dugout, line):
+    (dugout.home / "config.yaml").write_text("jobs: 1\n" + line + "\n")
+    r = dugout("images")
+    assert r.rc == 2 and "config.yaml:2" in r.err, r
