@@ -97,6 +97,10 @@ struct box;
  */
 int box_start(const struct box_spec *spec, struct box **gives, struct err *e);
 
+/* box_mount_target_ok - may something be mounted at dst? ERR_INPUT: not an absolute path, "..", or a
+ * place that the box needs for itself. What box_start() would say, before anything is started. */
+int box_mount_target_ok(const char *dst, struct err *e);
+
 /* box_start_status - the exit status of a command whose box_start() failed with *e: 127 it
  * is not there, 126 it is there and cannot be executed, 125 the box could not be built */
 int box_start_status(const struct err *e);
