@@ -141,6 +141,10 @@ static const struct opt lineage_opts_table[] = {
     {"dot", 0, OPT_FLAG, NULL, "print a Graphviz graph", NULL, NULL},
     {0},
 };
+static const struct opt export_lines_opts[] = {
+    {"run", 0, OPT_TEXT, "RUN", "only this run", NULL, NULL},
+    {0},
+};
 static const struct opt report_opts[] = {
     {"output", 'o', OPT_TEXT, "FILE", "write the page to FILE (default: standard output)", NULL, NULL},
     {0},
@@ -260,6 +264,10 @@ const struct command commands[] = {
      "The page needs no network and runs no script: verdict, cause and last lines first, then the "
      "graph, metrics, evaluation, parameters, artifacts, lineage of each model, and logs.",
      report_opts, cmd_report, 1, 1, false, false, NULL},
+    {"export openlineage", "FILE|- [--run RUN]", "write the record as OpenLineage events",
+     "One JSON object a line (specification 2-0-2): a START and an end for every run and task, with "
+     "inputs, outputs, parameters, digests and metadata as facets.",
+     export_lines_opts, cmd_export_openlineage, 1, 1, false, false, NULL},
     {"gc", "[OPTION]...", "remove what nothing needs any more",
      "Tags with everything upstream of them, kept runs, images and unfinished attempts stay. "
      "Content goes, its record stays.",

@@ -20,7 +20,7 @@
 #include "report/layout.h"
 
 #define BOX_HEIGHT 46.0
-#define NAME_CHAR 8.1 /* pixels of a character of the first line ... */
+#define NAME_CHAR 8.8 /* pixels of a character of the first line ... */
 #define NOTE_CHAR 7.0 /* ... and of the second */
 #define NAME_LEFT 34.0
 #define BOX_MIN 116.0

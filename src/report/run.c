@@ -344,12 +344,13 @@ static void print_parameters(struct run_page *x)
             yyjson_val_write(json_at(yyjson_doc_get_root(doc), "parameters"), 0, NULL);
         outputs = str_of(text ? text : "");
     }
-    page_section(&x->p, "parameters", "Parameters");
-    buf_adds(x->p.b, "<div class='side'>\n");
-    if (!page_members(&x->p, x->r.parameters_json, "given") &
-        !page_members(&x->p, outputs, "results"))
-        buf_adds(x->p.b, "<p class='note'>This run has no parameters.</p>\n");
-    buf_adds(x->p.b, "</div></section>\n");
+    if (x->r.parameters_json.len > strlen("{}") || outputs.len > strlen("{}")) {
+        page_section(&x->p, "parameters", "Parameters");
+        buf_adds(x->p.b, "<div class='side'>\n");
+        (void)page_members(&x->p, x->r.parameters_json, "given");
+        (void)page_members(&x->p, outputs, "results");
+        buf_adds(x->p.b, "</div></section>\n");
+    }
     free(text);
 }
 
