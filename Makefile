@@ -188,7 +188,7 @@ $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(call obj,fuzz,tests/fuzz/%.c) $(B)/fuzz/fu
 	$(call say,LD,$@) $(CLANG) -no-pie -fsanitize=address,undefined,fuzzer -o $@ $^ -lm
 
 # ---- goals ---------------------------------------------------------------------------------
-.PHONY: all check cli cli-ubsan test-programs fuzz test demo bench release deps lint format clean
+.PHONY: all check cli cli-ubsan kills test-programs fuzz test demo bench release deps lint format clean
 all: $(if $(MAIN),$(B)/dugout)
 test-programs: $(UNIT) $(REPLAY)
 check: test-programs
@@ -197,6 +197,8 @@ cli: all
 	@tests/run.sh cli
 cli-ubsan: $(B)/dugout-ubsan
 	@DUGOUT_BIN=$(abspath $<) tests/run.sh cli
+kills: all
+	@DUGOUT_KILLS=$${DUGOUT_KILLS:-1000} PYTEST_ARGS="-s -k random_instants" tests/run.sh cli
 fuzz: $(FUZZ:%=$(B)/fuzz/%)
 # deps may install what the lines above look for, so make then starts afresh.
 test:

@@ -39,47 +39,6 @@
 #define ADOPTED_POLL_MS 100
 #define READY_AHEAD 32 /* tasks planned beyond those that have a slot */
 
-/* ---- telling the view --------------------------------------------------------------------- */
-
-void engine_event(struct engine *en, enum run_event_kind kind, const struct task *t,
-                  const char *text)
-{
-    struct run_event ev = {.kind = kind,
-                           .run_id = en->id,
-                           .run_name = en->name,
-                           .graph = &en->g,
-                           .task = t,
-                           .text = text};
-    char path[LIMIT_PATH_BYTES];
-    const struct job *j = t ? t->user : NULL;
-
-    if (!en->view || !en->view->event)
-        return;
-    if (j) {
-        ev.started_mono_ns = j->started_mono_ns;
-        ev.attempt = j->attempts;
-        if (j->started_mono_ns)
-            ev.elapsed_ms = (clock_mono_ns() - j->started_mono_ns) / 1000000;
-        if (j->rel) {
-            snprintf(path, sizeof path, "%s/runs/%s/log", en->env->home, j->rel);
-            ev.log_path = path;
-        }
-    }
-    en->view->event(en->view->ctx, &ev);
-}
-
-void engine_notice(struct engine *en, const struct task *t, const char *fmt, ...)
-{
-    AUTO_BUF struct buf b = {0};
-    va_list ap;
-
-    buf_init(&b, LIMIT_LOG_LINE_BYTES);
-    va_start(ap, fmt);
-    buf_addvf(&b, fmt, ap);
-    va_end(ap);
-    engine_event(en, RUN_EVENT_NOTICE, t, buf_str(&b));
-}
-
 int64_t run_task_started_ns(const struct task *t)
 {
     const struct job *j = t->user;
@@ -301,6 +260,7 @@ void engine_done(struct engine *en)
     free(en->waiting);
     free(en->ended);
     free(en->spawns);
+    events_done(en);
     arena_done(&en->a);
 }
 
@@ -474,6 +434,7 @@ static int turn(struct engine *en, struct err *e)
         if (!en->recorded)
             engine_event(en, RUN_EVENT_RECORDED, NULL, NULL);
         en->recorded = true;
+        events_tell(en);
     }
     for (size_t i = 0; i < en->n_spawns; i++)
         if (task_spawn(en, en->spawns[i], e) < 0)

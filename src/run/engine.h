@@ -96,6 +96,8 @@ struct engine {
     struct map old_rows; /* of a resume: path -> struct db_task */
     struct str from;     /* resume --from: this task and what needs it are done again */
     struct run_outcome *out;
+    struct held_event *held; /* of this turn, on the heap */
+    size_t n_held, cap_held;
 };
 
 void engine_init(struct engine *en, struct run_env *env, const struct run_view *view,
@@ -106,10 +108,13 @@ int engine_lock(struct engine *en, struct err *e);
 /* engine_loop - from "everything recorded as PENDING" to the end of the run */
 int engine_loop(struct engine *en, struct err *e);
 
+/* tell.c: what happens in a turn is told when its transaction is committed, and never otherwise */
 void engine_notice(struct engine *en, const struct task *t, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void engine_event(struct engine *en, enum run_event_kind kind, const struct task *t,
                   const char *text);
+void events_tell(struct engine *en); /* after the commit */
+void events_done(struct engine *en);
 void engine_examine(struct engine *en, struct task *t);
 /* engine_txn - make sure that the turn's transaction is open */
 int engine_txn(struct engine *en, struct err *e);
