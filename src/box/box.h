@@ -97,6 +97,10 @@ struct box;
  */
 int box_start(const struct box_spec *spec, struct box **gives, struct err *e);
 
+/* box_leave_unit - move the calling process out of the cgroup that its init system would kill as a
+ * whole, as far as the kernel lets us; what it forks from now on is outside, too */
+void box_leave_unit(void);
+
 /* box_mount_target_ok - may something be mounted at dst? ERR_INPUT: not an absolute path, "..", or a
  * place that the box needs for itself. What box_start() would say, before anything is started. */
 int box_mount_target_ok(const char *dst, struct err *e);

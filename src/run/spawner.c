@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -23,6 +24,7 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "box/box.h"
 #include "run/supervisor.h"
 
 struct answer {
@@ -65,6 +67,7 @@ static void send_answer(int sock, pid_t pid, int error, int pidfd)
 static _Noreturn void spawner_loop(int sock)
 {
     char dir[LIMIT_PATH_BYTES];
+    bool outside = false;
 
     for (;;) {
         ssize_t n = recv(sock, dir, sizeof dir - 1, 0);
@@ -76,6 +79,9 @@ static _Noreturn void spawner_loop(int sock)
         if (n <= 0)
             _exit(0);
         dir[n] = 0;
+        if (!outside) /* supervisors inherit it; a run that is all cached does without */
+            box_leave_unit();
+        outside = true;
         pid = fork_pidfd(&pidfd);
         if (pid == 0) {
             (void)close(sock);

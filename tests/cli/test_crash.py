@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -209,6 +210,46 @@ def test_a_failed_run_is_resumed_where_it_failed(dugout, write, shared_dir):
     (shared_dir / "mended").touch()
     dugout.ok("resume", "@latest")
     assert (shared_dir / "count").read_text() == "a\nb\nb\n"
+
+
+@pytest.fixture
+def unit():
+    """Cgroups as systemd has them for a unit, in each tree that it knows units by."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make cgroups")
+    with open("/proc/self/mountinfo") as f:
+        tops = [line.split()[4] for line in f
+                if " - cgroup2 " in line or ("- cgroup " in line and "name=systemd" in line)]
+    dirs = [Path(top) / ("dugout-test-%d.service" % os.getpid()) for top in tops]
+    try:
+        for d in dirs:
+            d.mkdir()
+    except OSError as error:
+        pytest.skip("cgroups cannot be made here: %s" % error)
+    if not dirs:
+        pytest.skip("no cgroup tree of systemd's is mounted")
+    yield dirs
+    for d in dirs:
+        for pid in (d / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        assert wait_until(lambda: not (d / "cgroup.procs").read_text())
+        d.rmdir()
+
+
+def test_a_stopped_unit_does_not_take_its_boxes_along(dugout, slow, shared_dir, unit):
+    enter = "; ".join("echo $$ >%s/cgroup.procs" % d for d in unit)
+    subprocess.Popen(["sh", "-c", enter + '; exec "$@"', "sh", BIN, "run", str(slow), "-v",
+                      "%s:/m:rw" % shared_dir], env=dugout.env(), stderr=subprocess.DEVNULL)
+    assert wait_until((shared_dir / "begun").exists)
+    pids = {int(pid) for d in unit for pid in (d / "cgroup.procs").read_text().split()}
+    assert pids and supervisor_pid(dugout) not in pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    (shared_dir / "go").touch()
+    assert wait_until(lambda: dugout.states()["a"] == "SUCCEEDED")
+    assert dugout.ok("runs", "--json").json[0]["state"] == "INTERRUPTED"
+    dugout.ok("resume", "@latest")
+    assert (shared_dir / "count").read_text() == "a\nb\n"
 
 
 def test_no_supervisor_holds_the_database_and_no_box_a_stray_descriptor(dugout, slow, shared_dir):
