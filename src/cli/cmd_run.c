@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_run.c - run, plan, resume, cancel */
+/* cmd_run.c - run, and everything that flags say about a run */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,16 +11,15 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "cli/cli.h"
+#include "cli/detach.h"
 #include "lineage/query.h"
 #include "lineage/tags.h"
-#include "run/spawner.h"
 #include "spec/tree.h"
 #include "store/tree.h"
 
 /* ---- the request ------------------------------------------------------------------------------- */
 
-static int read_pipeline(struct cli *c, const char *file, struct str *text, struct err *e)
+int cli_pipeline(struct cli *c, const char *file, struct str *text, struct err *e)
 {
     AUTO_BUF struct buf raw = {0};
     AUTO_BUF struct buf out = {0};
@@ -45,7 +44,7 @@ static struct given_param *add_param(struct cli *c, struct run_request *rq)
     return &p[rq->n_params - 1];
 }
 
-static int read_params(struct cli *c, struct run_request *rq, struct err *e)
+int cli_params(struct cli *c, struct run_request *rq, struct err *e)
 {
     const char *file = opt_text(c, "params");
     size_t n;
@@ -193,7 +192,7 @@ int cli_store_path(struct cli *c, const char *path, struct artifact *f, struct e
     return store_sync(c->store, e);
 }
 
-static int artifact_from_row(struct cli *c, int64_t id, struct artifact *f, struct err *e)
+int cli_artifact(struct cli *c, int64_t id, struct artifact *f, struct err *e)
 {
     struct db_artifact row;
     struct value *meta = arena_alloc(&c->a, sizeof *meta);
@@ -243,7 +242,7 @@ static int read_inputs(struct cli *c, struct run_request *rq, struct err *e)
             continue;
         }
         if (db_artifact_find(c->db, str_of(what), &id, e) < 0 ||
-            artifact_from_row(c, id, &in[i].artifact, e) < 0) {
+            cli_artifact(c, id, &in[i].artifact, e) < 0) {
             if (e->code == ERR_MISSING && access(what, F_OK) == 0)
                 return err_set(e, ERR_MISSING, "--input %.*s: no artifact \"%s\"; for the file "
                                                "write ./%s",
@@ -256,7 +255,7 @@ static int read_inputs(struct cli *c, struct run_request *rq, struct err *e)
     return 0;
 }
 
-static const char *argv_json(struct cli *c)
+const char *cli_argv_json(struct cli *c)
 {
     AUTO_BUF struct buf b = {0};
     struct jw w;
@@ -270,153 +269,26 @@ static const char *argv_json(struct cli *c)
     return arena_strndup(&c->a, buf_str(&b), b.len);
 }
 
-static int make_request(struct cli *c, struct run_request *rq, struct run_opts *o, struct err *e)
+int cli_request(struct cli *c, const char *file, struct run_request *rq, struct run_opts *o,
+                struct err *e)
 {
-    *rq = (struct run_request){.file = c->args[0],
+    *rq = (struct run_request){.file = file,
                                .name = opt_text(c, "name"),
                                .experiment = opt_text(c, "experiment"),
-                               .argv_json = argv_json(c),
+                               .argv_json = cli_argv_json(c),
                                .opts = o};
     if (rq->name && !path_name_ok(str_of(rq->name)))
         return err_set(e, ERR_INPUT,
                        "--name \"%.100s\": want 1 to 128 letters, digits, \"_\", \".\" and "
                        "\"-\", the first no \".\" or \"-\"",
                        rq->name);
-    if (read_opts(c, o, e) < 0 || read_pipeline(c, rq->file, &rq->text, e) < 0 ||
-        read_params(c, rq, e) < 0 || read_tags(c, rq, e) < 0)
+    if (read_opts(c, o, e) < 0 || cli_pipeline(c, rq->file, &rq->text, e) < 0 ||
+        cli_params(c, rq, e) < 0 || read_tags(c, rq, e) < 0)
         return -1;
     return read_inputs(c, rq, e);
 }
 
-/* ---- detaching ------------------------------------------------------------------------------------- */
-
-/* With -d the engine runs in a child of its own session. The parent waits for one line on a pipe, the
- * run's name or an error, so that what is wrong before the start is still said here. */
-struct detach {
-    int pipe_fd; /* the child's end, -1 = not detached */
-};
-
-struct detach_report {
-    int32_t status; /* -1 = it started */
-    char text[600];
-};
-
-static int detach_parent(struct cli *c, int fd)
-{
-    struct detach_report r = {.status = 6, .text = "the engine died before the run began"};
-    size_t have = 0;
-    ssize_t n;
-
-    while (have < sizeof r && (n = read(fd, (char *)&r + have, sizeof r - have)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            break;
-        have += (size_t)n;
-    }
-    if (r.status >= 0) {
-        (void)fprintf(stderr, "dugout: %s\n", r.text);
-        return r.status;
-    }
-    if (c->json)
-        (void)printf("{\"run_id\":\"%.36s\",\"name\":\"%s\"}\n", r.text, r.text + 37);
-    else
-        (void)printf("%s\n", r.text + 37);
-    return 0;
-}
-
-static void detach_say(struct detach *d, int status, const char *id, const char *text)
-{
-    struct detach_report r = {.status = status};
-
-    if (d->pipe_fd < 0)
-        return;
-    if (id)
-        snprintf(r.text, sizeof r.text, "%.36s", id);
-    snprintf(r.text + (id ? 37 : 0), sizeof r.text - 40, "%s", text);
-    (void)!write(d->pipe_fd, &r, sizeof r);
-    (void)close(d->pipe_fd);
-    d->pipe_fd = -1;
-}
-
-/* 1: this is the parent, *status is set */
-static int detach_begin(struct cli *c, struct detach *d, int *status, struct err *e)
-{
-    int p[2], null;
-    pid_t pid;
-
-    d->pipe_fd = -1;
-    if (!opt_flag(c, "detach"))
-        return 0;
-    if (pipe2(p, O_CLOEXEC) < 0)
-        return err_sys(e, errno, "pipe");
-    pid = fork();
-    if (pid < 0)
-        return err_sys(e, errno, "fork");
-    if (pid > 0) {
-        (void)close(p[1]);
-        *status = detach_parent(c, p[0]);
-        return 1;
-    }
-    (void)close(p[0]);
-    d->pipe_fd = p[1];
-    (void)setsid();
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; fd < 3 && null >= 0; fd++)
-        (void)dup2(null, fd);
-    log_set_level(LOG_QUIET);
-    return spawner_start(&c->spawner, e);
-}
-
-/* ---- commands ------------------------------------------------------------------------------------------ */
-
-struct watcher {
-    struct run_view inner;
-    struct detach *d;
-};
-
-static void watch(void *ctx, const struct run_event *ev)
-{
-    struct watcher *w = ctx;
-
-    if (ev->kind == RUN_EVENT_RECORDED)
-        detach_say(w->d, -1, ev->run_id, ev->run_name);
-    w->inner.event(w->inner.ctx, ev);
-}
-
-static int exit_status(const struct run_outcome *o)
-{
-    if (o->timed_out)
-        return 124;
-    if (o->state == TASK_CANCELED)
-        return 128 + o->signal;
-    return o->state == TASK_SUCCEEDED ? 0 : 1;
-}
-
-static void print_run_json(struct cli *c, const char *run_id)
-{
-    AUTO_BUF struct buf b = {0};
-    struct jw w;
-    struct err e;
-    int64_t run;
-
-    buf_init(&b, 0);
-    jw_init(&w, &b);
-    if (db_run_by_uuid(c->db, str_of(run_id), &run, &e) == 0 &&
-        db_run_json(c->db, run, &w, &e) == 0)
-        cli_out_json(&b);
-    else
-        (void)cli_fail(&e);
-}
-
-static int report(struct cli *c, struct progress *p, const struct run_outcome *o)
-{
-    progress_summary(p, c, o);
-    if (c->json && !o->detached)
-        print_run_json(c, o->run_id);
-    db_checkpoint(c->db);
-    return exit_status(o);
-}
+/* ---- the command ---------------------------------------------------------------------------------------- */
 
 static void warn_of_orphans(struct cli *c, struct str text)
 {
@@ -463,7 +335,7 @@ int cmd_run(struct cli *c)
     if (rc > 0)
         return status;
     c->may_migrate = true;
-    if (rc < 0 || cli_open(c, DB_ENGINE, &e) < 0 || make_request(c, &rq, &opts, &e) < 0)
+    if (rc < 0 || cli_open(c, DB_ENGINE, &e) < 0 || cli_request(c, c->args[0], &rq, &opts, &e) < 0)
         goto failed;
     p = progress_new();
     if (open_events(c, p, &e) < 0)
@@ -473,151 +345,14 @@ int cmd_run(struct cli *c)
     env = cli_run_env(c);
     if (opts.network_host)
         log_note(HOST_NETWORK_NOTE);
-    rc = run_start(&env, &rq, &(struct run_view){watch, &w, w.inner.ticks}, &o, &e);
+    rc = run_start(&env, &rq, &(struct run_view){detach_watch, &w, w.inner.ticks}, &o, &e);
     if (rc < 0)
         goto failed;
-    status = report(c, p, &o);
+    status = cli_report(c, p, &o);
     progress_free(p);
     return status;
 failed:
     progress_free(p);
     detach_say(&d, err_exit(&e), NULL, e.text);
     return cli_fail(&e);
-}
-
-int cmd_plan(struct cli *c)
-{
-    AUTO_BUF struct buf out = {0};
-    AUTO_JSON yyjson_doc *doc = NULL;
-    struct run_request rq;
-    struct run_opts opts;
-    struct run_env env;
-    struct err e = {0};
-    size_t missing = 0, i, max;
-    struct table t;
-    json *tasks, *task, *why;
-
-    buf_init(&out, 0);
-    if (cli_open(c, DB_ENGINE, &e) < 0 || make_request(c, &rq, &opts, &e) < 0)
-        return cli_fail(&e);
-    env = cli_run_env(c);
-    if (run_plan(&env, &rq, &out, &missing, &e) < 0)
-        return cli_fail(&e);
-    if (c->json) {
-        cli_out_json(&out);
-        return missing ? 3 : 0;
-    }
-    if (json_parse((struct str){buf_str(&out), out.len}, LIMIT_RESULT_BYTES, &doc, &e) < 0 ||
-        json_arr(yyjson_doc_get_root(doc), "tasks", &tasks, &e) < 0)
-        return cli_fail(&e);
-    table_init(&t, 3, (const char *const[]){"TASK", "WOULD", "IMAGE"});
-    yyjson_arr_foreach(tasks, i, max, task)
-    {
-        struct str path = json_as_str(json_at(task, "path"));
-        struct str image = json_as_str(json_at(task, "image"));
-        table_addf(&t, "%.*s", STR_ARG(path));
-        table_add(&t, yyjson_is_true(json_at(task, "cached")) ? "be cached" : "run");
-        table_addf(&t, "%.*s", STR_ARG(image));
-    }
-    table_print(&t, stdout);
-    why = json_at(yyjson_doc_get_root(doc), "missing");
-    if (yyjson_is_str(why))
-        (void)fprintf(stderr, "dugout: missing: %s\n", yyjson_get_str(why));
-    return missing ? 3 : 0;
-}
-
-static int resume_one(struct cli *c, struct progress *p, struct detach *d, const char *run_id,
-                      int *status, struct err *e)
-{
-    struct run_env env = cli_run_env(c);
-    struct run_opts o = c->cfg.run;
-    struct run_outcome out = {0};
-    struct watcher w = {progress_view(p), d};
-    uint64_t jobs = o.jobs;
-
-    if (opt_u64(c, "jobs", &jobs, e) < 0)
-        return -1;
-    o.jobs = (uint32_t)jobs;
-    if (run_resume(&env, run_id, opt_text(c, "from"), &o,
-                   &(struct run_view){watch, &w, w.inner.ticks}, &out, e) < 0)
-        return -1;
-    *status = report(c, p, &out);
-    return 0;
-}
-
-static int resume_all(struct cli *c, struct progress *p, struct detach *d, int *status,
-                      struct err *e)
-{
-    struct db_run_filter f = {.states = DB_IS(DB_INTERRUPTED)};
-    struct db_run *runs;
-    size_t n;
-    int one;
-
-    if (db_runs_in(&c->a, c->db, &f, &runs, &n, e) < 0)
-        return -1;
-    if (!n)
-        log_note("no run is interrupted");
-    for (size_t i = n; i-- > 0;) { /* the oldest first */
-        struct err why = {0};
-        if (resume_one(c, p, d, runs[i].uuid.ptr, &one, &why) < 0) {
-            one = cli_fail(&why);
-            if (why.code == ERR_BUSY)
-                one = 0; /* somebody else continues it */
-        }
-        if (one && !*status)
-            *status = one;
-    }
-    return 0;
-}
-
-int cmd_resume(struct cli *c)
-{
-    struct progress *p = NULL;
-    struct db_run row;
-    struct detach d;
-    struct err e = {0};
-    int status = 0, rc;
-    int64_t run;
-
-    if (!c->n_args == !opt_flag(c, "all"))
-        return cli_fail((err_set(&e, ERR_INPUT, "name a run, or --all"), &e));
-    rc = detach_begin(c, &d, &status, &e);
-    if (rc > 0)
-        return status;
-    if (rc < 0 || cli_open(c, DB_ENGINE, &e) < 0)
-        goto failed;
-    p = progress_new();
-    if (opt_flag(c, "all"))
-        rc = resume_all(c, p, &d, &status, &e);
-    else if (db_run_find(c->db, str_of(c->args[0]), &run, &e) < 0 ||
-             db_run_get_in(&c->a, c->db, run, &row, &e) < 0)
-        rc = -1;
-    else
-        rc = resume_one(c, p, &d, row.uuid.ptr, &status, &e);
-    if (rc < 0)
-        goto failed;
-    progress_free(p);
-    return status;
-failed:
-    progress_free(p);
-    detach_say(&d, err_exit(&e), NULL, e.text);
-    return cli_fail(&e);
-}
-
-int cmd_cancel(struct cli *c)
-{
-    struct run_env env;
-    struct db_run row;
-    struct err e = {0};
-    int64_t run;
-
-    if (cli_open(c, DB_WRITE, &e) < 0)
-        return cli_fail(&e);
-    env = cli_run_env(c);
-    if (db_run_find(c->db, str_of(c->args[0]), &run, &e) < 0 ||
-        db_run_get_in(&c->a, c->db, run, &row, &e) < 0 ||
-        run_cancel(&env, row.uuid.ptr, &e) < 0)
-        return cli_fail(&e);
-    log_note("run %.*s is canceled", STR_ARG(row.name));
-    return 0;
 }

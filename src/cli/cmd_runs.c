@@ -175,6 +175,12 @@ static int show_run(struct cli *c, int64_t run, struct err *e)
     line("state", "%s%s", db_state_name(r.state), r.all_cached ? ", nothing new" : "");
     text_line("error", r.error);
     line("created", "%s, took %s", when, took);
+    if (r.parent) {
+        struct db_run parent;
+        if (db_run_get_in(&c->a, c->db, r.parent, &parent, e) < 0)
+            return -1;
+        line("continues", "%.*s  %.*s", STR_ARG(parent.name), STR_ARG(parent.uuid));
+    }
     line("by", "%.*s on %.*s, dugout %.*s", STR_ARG(r.user), STR_ARG(r.host), STR_ARG(r.version));
     if (r.login_uid >= 0)
         line("login uid", "%lld", (long long)r.login_uid);

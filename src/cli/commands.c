@@ -55,6 +55,14 @@ static const struct opt plan_opts[] = {RUN_OPTS, {0}};
 static const struct opt resume_opts[] = {
     {"all", 0, OPT_FLAG, NULL, "continue every interrupted run", NULL, NULL},
     {"from", 0, OPT_TEXT, "TASK", "do this task again, and all that needs it", NULL, NULL},
+    {"pipeline", 0, OPT_TEXT, "FILE", "go on with an edited pipeline, as a new run", NULL, NULL},
+    {"param", 'p', OPT_LIST, "NAME=VALUE", "with --pipeline: set a parameter", NULL, NULL},
+    {"params", 0, OPT_TEXT, "FILE", "with --pipeline: read parameters from a file", NULL, NULL},
+    {"network", 0, OPT_TEXT, OPT_TASK "MODE", "none or host from now on", NULL, networks},
+    {"volume", 'v', OPT_LIST, OPT_TASK "SRC:DST[:rw]", "mount one more host path", "mount", NULL},
+    {"retries", 0, OPT_TEXT, OPT_TASK "N", "attempts after a failure from now on", NULL, NULL},
+    {"memory", 'm', OPT_TEXT, OPT_TASK "SIZE", "memory limit from now on", NULL, NULL},
+    {"timeout", 0, OPT_TEXT, "DURATION", "stop after this time, from now", NULL, NULL},
     {"jobs", 'j', OPT_TEXT, "N", "tasks at a time", NULL, NULL},
     {"detach", 'd', OPT_FLAG, NULL, "go on in the background", NULL, NULL},
     {0},
@@ -195,7 +203,11 @@ const struct command commands[] = {
      plan_opts, cmd_plan, 1, 1, false, true, NULL},
     {"resume", "RUN|--all [OPTION]...", "continue an interrupted or failed run",
      "Tasks that succeeded are not run again; tasks that still run under an orphaned supervisor "
-     "are adopted.",
+     "are adopted. The run goes on with the parameters and options that it was started with, but for "
+     "what flags change.\n"
+     "With --pipeline and an edited file a new run is made, whose parent is RUN: what did not change "
+     "takes its results over from there, also where caching is off, and only the rest runs. "
+     "--from TASK on a run that has succeeded makes a new run as well.",
      resume_opts, cmd_resume, 0, 1, false, true, "retry"},
     {"cancel", "RUN", "stop a run and its tasks", NULL, NULL, cmd_cancel, 1, 1, false, false, NULL},
     {"box", "[OPTION]... IMAGE [--] [COMMAND [ARG]...]", "run one command in a container",

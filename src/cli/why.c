@@ -108,8 +108,14 @@ static int explain_hit(struct asking *q, struct err *e)
     q->w->kind = WHY_HIT;
     q->w->summary = "was taken from the cache: an earlier task saw exactly the same";
     next(q, "dugout run FILE --refresh %.*s", STR_ARG(q->w->task.path));
-    return q->w->task.cached_from ? name_other(q, q->w->task.cached_from, &other, e)
-                                  : 0;
+    if (!q->w->task.cached_from)
+        return 0;
+    if (name_other(q, q->w->task.cached_from, &other, e) < 0)
+        return -1;
+    if (q->w->run.parent && other.run == q->w->run.parent)
+        q->w->summary = "was taken over from the run that this one continues: it saw "
+                        "exactly the same";
+    return 0;
 }
 
 static bool is_command(const struct change *c)

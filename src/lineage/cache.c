@@ -80,6 +80,32 @@ int db_cache_find_in(struct arena *a, struct db *d, struct str key_hex,
     return 0;
 }
 
+int db_run_keys_in(struct arena *a, struct db *d, int64_t run, struct db_key_task **out,
+                   size_t *n, struct err *e)
+{
+    static const char sql[] =
+        "SELECT coalesce(t.cached_from, t.id), coalesce(o.cache_key, t.cache_key)"
+        " FROM task t LEFT JOIN task o ON o.id = t.cached_from"
+        " WHERE t.run = ? AND t.state = 'SUCCEEDED'"
+        " AND coalesce(o.cache_key, t.cache_key) IS NOT NULL";
+    AUTO_Q struct q q = {0};
+    struct db_key_task *rows = NULL;
+    size_t count = 0;
+    int more;
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, run);
+    while ((more = q_step(&q, e)) > 0) {
+        rows = arena_grow(a, rows, &count, sizeof *rows);
+        rows[count - 1].task = q_get_i64(&q);
+        q_get_hex(&q, rows[count - 1].key_hex);
+    }
+    *out = rows;
+    *n = count;
+    return more;
+}
+
 int db_task_before(struct db *d, int64_t task, int64_t *before, int64_t *recorded,
                    struct err *e)
 {

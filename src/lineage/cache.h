@@ -39,6 +39,15 @@ int db_cache_reuse(struct db *d, int64_t task, const struct db_hit *hit,
 int db_cache_forget(struct db *d, struct str key_hex, struct str pipeline,
                     struct err *e);
 
+/* db_run_keys_in - the cache keys of a run's tasks that succeeded, with the task that
+ * made each result (of a hit: the one that it came from) */
+struct db_key_task {
+    char key_hex[DIGEST_HEX];
+    int64_t task;
+};
+int db_run_keys_in(struct arena *a, struct db *d, int64_t run, struct db_key_task **out,
+                   size_t *n, struct err *e);
+
 /* db_task_before - the newest task of an earlier run at the same place of the same
  * pipeline whose ingredients can be told (db_task_cache_text of *recorded: of a hit,
  * that is the task that it came from); one that succeeded before one that failed.

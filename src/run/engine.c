@@ -255,6 +255,7 @@ void engine_done(struct engine *en)
             (void)close(fd);
     }
     map_done(&en->old_rows);
+    map_done(&en->taken_over);
     free(en->examine);
     free(en->ready);
     free(en->waiting);

@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/loop.h"
 #include "image/image.h"
+#include "lineage/query.h"
 #include "plan/execin.h"
 #include "run/attempt.h"
 #include "run/facts.h"
@@ -41,6 +42,7 @@ struct job {
     struct arena a; /* of one flight: plan, attempt and result; emptied when the task has ended */
     int64_t row; /* in table task */
     uint32_t attempts, host_failures;
+    uint32_t attempts_before; /* of a life that ended FAILED: a resume gives all retries again */
     struct image_use *image;
     struct exec_plan plan;
     struct exec_resources res;
@@ -95,6 +97,8 @@ struct engine {
     size_t n_tags;
     struct map old_rows; /* of a resume: path -> struct db_task */
     struct str from;     /* resume --from: this task and what needs it are done again */
+    int64_t parent;      /* run that this one continues with another pipeline, 0 = none */
+    struct map taken_over; /* its results: cache key -> struct db_key_task */
     struct run_outcome *out;
     struct held_event *held; /* of this turn, on the heap */
     size_t n_held, cap_held;
@@ -150,6 +154,11 @@ int record_scope(struct engine *en, struct scope *s, struct err *e);
 /* reuse.c */
 int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e);
 int task_put_inputs(struct engine *en, struct task *t, struct err *e);
+/* artifact_of_row - in en->a */
+int artifact_of_row(struct engine *en, const struct db_artifact *row, struct artifact *out,
+                    struct err *e);
+/* reuse_parent - find the results of the run that this one continues */
+int reuse_parent(struct engine *en, struct err *e);
 /* task_key - j->key and j->cacheable; task_ingredients - what went into it, for the record */
 void task_key(struct engine *en, struct job *j);
 void task_ingredients(struct engine *en, struct job *j, struct buf *out);
@@ -175,8 +184,11 @@ const struct run_mount *run_mounts_read_in(struct arena *a, json *list, size_t *
 void run_tasks_write(struct jw *w, const struct run_opts *o);
 void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o);
 
-/* options as JSON in the run's row */
-void run_opts_write(struct buf *out, const struct run_opts *o);
+/* options and root artifacts as JSON in the run's row */
+void run_opts_write(struct buf *out, const struct run_opts *o, const struct io_values *root);
+/* root_input_place - name and URI of a root artifact whose id is known: the box must find it at
+ * a path that a URI maps to, whatever it was outside */
+void root_input_place(struct engine *en, struct named_artifacts *in);
 
 /* who.c: who and what a run is recorded with */
 int64_t who_login_uid(void);

@@ -209,7 +209,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         .task_root_path = j->plan.task_root_path,
         .output_file = j->plan.output_file,
         .cache_key = j->cacheable ? str_of(j->key) : NO_TEXT,
-        .max_retries = task_retry(en, j->t).max_retries,
+        .max_retries = task_retry(en, j->t).max_retries + j->attempts_before,
         .host_failures = j->host_failures,
         .host_retries = en->o.host_retries,
     };

@@ -7,7 +7,36 @@
 static const char *const policies[] = {
     [PACKAGES_WHEELS] = "wheels", [PACKAGES_IMAGE] = "image", [PACKAGES_NETWORK] = "network"};
 
-void run_opts_write(struct buf *out, const struct run_opts *o)
+static void write_inputs(struct jw *w, const struct io_values *root)
+{
+    jw_obj(w);
+    for (size_t i = 0; i < root->n_artifacts; i++) {
+        jw_keystr(w, root->artifacts[i].name);
+        jw_i64(w, root->artifacts[i].items[0].id);
+    }
+    jw_end_obj(w);
+}
+
+int run_inputs_in(struct arena *a, struct str options_json, struct run_input_id **out, size_t *n,
+                  struct err *e)
+{
+    AUTO_JSON yyjson_doc *doc = NULL;
+    struct run_input_id *ids = NULL;
+    size_t i, max, count = 0;
+    json *inputs, *key, *id;
+
+    if (json_parse(options_json, LIMIT_JSON_BYTES, &doc, e) < 0)
+        return err_at(e, "options of the run");
+    inputs = json_at(yyjson_doc_get_root(doc), "inputs");
+    ids = arena_alloc(a, (yyjson_obj_size(inputs) + 1) * sizeof *ids);
+    yyjson_obj_foreach(inputs, i, max, key, id)
+        ids[count++] = (struct run_input_id){arena_str(a, json_as_str(key)), yyjson_get_sint(id)};
+    *out = ids;
+    *n = count;
+    return 0;
+}
+
+void run_opts_write(struct buf *out, const struct run_opts *o, const struct io_values *root)
 {
     struct jw w;
 
@@ -47,6 +76,8 @@ void run_opts_write(struct buf *out, const struct run_opts *o)
     for (size_t i = 0; i < o->n_refresh; i++)
         jw_strz(&w, o->refresh[i]);
     jw_end_arr(&w);
+    jw_key(&w, "inputs");
+    write_inputs(&w, root);
     jw_end_obj(&w);
 }
 

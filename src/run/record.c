@@ -90,6 +90,8 @@ static int restore(struct engine *en, struct task *t, const struct db_task *row,
     j->row = row->id;
     j->attempts = (uint32_t)row->attempts;
     j->host_failures = (uint32_t)row->host_failures;
+    if (row->state == DB_FAILED)
+        j->attempts_before = j->attempts - j->host_failures;
     snprintf(t->uuid, sizeof t->uuid, "%.*s", STR_ARG(row->uuid));
     if (row->state == DB_PENDING)
         return 0;

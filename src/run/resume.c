@@ -143,6 +143,44 @@ int run_reconcile(struct run_env *env, size_t *changed, struct err *e)
 
 /* ---- resume ----------------------------------------------------------------------------------------- */
 
+/* the artifacts that --input gave to the run */
+static int old_inputs(struct engine *en, const struct db_run *row, struct io_values *in,
+                      struct err *e)
+{
+    struct run_input_id *ids;
+    size_t n;
+
+    if (run_inputs_in(&en->a, row->options_json, &ids, &n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        const struct artifact_def *def = io_artifact(&en->p.root->in, ids[i].name);
+        struct artifact *f = arena_alloc(&en->a, sizeof *f);
+        struct db_artifact x;
+
+        if (db_artifact_get_in(&en->a, en->env->db, ids[i].artifact, &x, e) < 0 ||
+            artifact_of_row(en, &x, f, e) < 0)
+            return err_at(e, "input %.*s", STR_ARG(ids[i].name));
+        if (x.state != DB_LIVE)
+            return err_set(e, ERR_MISSING,
+                           "input %.*s of the run, a%lld, is recorded, but its content is gone",
+                           STR_ARG(ids[i].name), (long long)x.id);
+        if (def)
+            io_values_add_artifacts(&en->a, in, def->name,
+                                    &(struct named_artifacts){.items = f,
+                                                              .n_items = 1,
+                                                              .type = f->type,
+                                                              .type_version = f->type_version});
+    }
+    for (size_t i = 0; i < en->p.root->in.n_artifacts; i++) {
+        const struct artifact_def *def = &en->p.root->in.artifacts[i];
+        if (!def->optional && !io_values_artifact(in, def->name))
+            return err_set(e, ERR_INPUT,
+                           "run %s was recorded before its --input %.*s was: run it again",
+                           en->name, STR_ARG(def->name));
+    }
+    return 0;
+}
+
 static int graph_of_run(struct engine *en, const struct db_run *row, struct err *e)
 {
     struct pipeline_opts po = {.lenient = en->o.lenient};
@@ -160,10 +198,8 @@ static int graph_of_run(struct engine *en, const struct db_run *row, struct err 
     in.params = arena_alloc(&en->a, (params.n_items + 1) * sizeof(*in.params));
     for (size_t i = 0; i < params.n_items; i++)
         in.params[in.n_params++] = (struct named_value){params.keys[i], params.items[i]};
-    if (en->p.root->in.n_artifacts)
-        return err_set(e, ERR_INPUT,
-                       "run %s has root input artifacts and cannot be resumed yet: run it again",
-                       en->name);
+    if (old_inputs(en, row, &in, e) < 0)
+        return -1;
     graph_init(&en->g, &en->a, &en->p, &in);
     clock_rfc3339(row->created_unix_ms, when);
     en->g.run_id = str_of(en->id);
@@ -172,6 +208,8 @@ static int graph_of_run(struct engine *en, const struct db_run *row, struct err 
     en->g.create_time = arena_str(&en->a, str_of(when));
     en->g.root_uri =
         en->p.default_root.len ? en->p.default_root : STR("minio://mlpipeline/v2/artifacts");
+    for (size_t i = 0; i < en->g.root->in.n_artifacts; i++)
+        root_input_place(en, &en->g.root->in.artifacts[i]);
     return 0;
 }
 
@@ -199,7 +237,7 @@ static int reopen(struct engine *en, const struct db_run *row, const char *from_
     bool won;
 
     buf_init(&options, LIMIT_JSON_BYTES);
-    run_opts_write(&options, &en->o);
+    run_opts_write(&options, &en->o, &en->g.root->in);
     /* Time that the engine lay dead does not count: the time-out starts again. */
     en->deadline_unix_ms = en->o.timeout_ms ? clock_unix_ms() + en->o.timeout_ms : 0;
     if (db_begin(en->env->db, DB_DURABLE, e) < 0)
@@ -223,12 +261,11 @@ static int reopen(struct engine *en, const struct db_run *row, const char *from_
 }
 
 int run_resume(struct run_env *env, const char *run_id, const char *from_task,
-               const struct run_opts *overrides, const struct run_view *view,
+               const struct run_opts *o, const struct run_view *view,
                struct run_outcome *out, struct err *e)
 {
     struct engine en;
     struct db_run row;
-    struct run_opts kept = {0};
     size_t changed = 0, living;
     int rc = -1;
 
@@ -239,24 +276,14 @@ int run_resume(struct run_env *env, const char *run_id, const char *from_task,
     snprintf(en.id, sizeof en.id, "%s", run_id);
     snprintf(en.name, sizeof en.name, "%.*s", STR_ARG(row.name));
     en.created_unix_ms = row.created_unix_ms;
-    if (row.state == DB_SUCCEEDED && !from_task) {
+    if (row.state == DB_SUCCEEDED) { /* what it made is evidence and stays */
         (void)err_set(e, ERR_INPUT, "run %s has succeeded: there is nothing to resume", en.name);
         goto done;
     }
     if (engine_lock(&en, e) < 0 || reconcile_run(env, en.home_fd, &row, &changed, &living, e) < 0 ||
         db_run_get_in(&en.a, env->db, en.row, &row, e) < 0)
         goto done;
-    en.o = *overrides;
-    if (run_opts_in(&en.a, row.options_json, &kept, e) < 0)
-        goto done;
-    kept.jobs = overrides->jobs;
-    kept.gpu_root = overrides->gpu_root;
-    kept.hook_success = overrides->hook_success;
-    kept.hook_failure = overrides->hook_failure;
-    kept.hook_interrupted = overrides->hook_interrupted;
-    kept.aliases = overrides->aliases;
-    kept.n_aliases = overrides->n_aliases;
-    en.o = kept;
+    en.o = *o;
     if (store_lease(env->store, e) < 0 || graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0)
         goto done;
     if (reopen(&en, &row, from_task, e) < 0) {

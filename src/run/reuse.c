@@ -14,6 +14,29 @@
 
 /* ---- outputs that are known from rows ------------------------------------------------------ */
 
+int artifact_of_row(struct engine *en, const struct db_artifact *row, struct artifact *out,
+                    struct err *e)
+{
+    struct value *meta = NULL;
+
+    if (row->metadata_json.len) {
+        meta = arena_alloc(&en->a, sizeof *meta);
+        if (value_parse_in(&en->a, row->metadata_json, meta, e) < 0)
+            return -1;
+    }
+    *out = (struct artifact){.id = row->id,
+                             .name = arena_str(&en->a, row->name),
+                             .uri = arena_str(&en->a, row->uri),
+                             .type = arena_str(&en->a, row->type),
+                             .type_version = STR("0.0.1"),
+                             .kind = arena_str(&en->a, row->kind),
+                             .digest = arena_str(&en->a, str_of(row->digest_hex)),
+                             .size_bytes = (uint64_t)row->size_bytes,
+                             .n_files = (uint64_t)row->n_files,
+                             .metadata = meta};
+    return 0;
+}
+
 static int io_from_rows(struct engine *en, struct task *t, const struct db_io_rows *rows,
                         struct err *e)
 {
@@ -33,8 +56,6 @@ static int io_from_rows(struct engine *en, struct task *t, const struct db_io_ro
         const struct db_io_artifact *r = &rows->artifacts[i];
         struct named_artifacts *l = io_values_artifact(out, r->name);
         const struct artifact_def *def = io_artifact(defs, r->name);
-        struct value *meta = NULL;
-        struct artifact *f;
 
         if (!l) {
             l = &out->artifacts[out->n_artifacts++];
@@ -44,23 +65,9 @@ static int io_from_rows(struct engine *en, struct task *t, const struct db_io_ro
                 l->type_version = def->schema_version;
             }
         }
-        if (r->artifact.metadata_json.len) {
-            meta = arena_alloc(&en->a, sizeof *meta);
-            if (value_parse_in(&en->a, r->artifact.metadata_json, meta, e) < 0)
-                return -1;
-        }
         l->items = arena_grow(&en->a, l->items, &l->n_items, sizeof(*l->items));
-        f = &l->items[l->n_items - 1];
-        *f = (struct artifact){.id = r->artifact.id,
-                               .name = arena_str(&en->a, r->artifact.name),
-                               .uri = arena_str(&en->a, r->artifact.uri),
-                               .type = arena_str(&en->a, r->artifact.type),
-                               .type_version = STR("0.0.1"),
-                               .kind = arena_str(&en->a, r->artifact.kind),
-                               .digest = arena_str(&en->a, str_of(r->artifact.digest_hex)),
-                               .size_bytes = (uint64_t)r->artifact.size_bytes,
-                               .n_files = (uint64_t)r->artifact.n_files,
-                               .metadata = meta};
+        if (artifact_of_row(en, &r->artifact, &l->items[l->n_items - 1], e) < 0)
+            return -1;
     }
     return 0;
 }
@@ -146,6 +153,60 @@ static bool bytes_are_there(struct engine *en, const struct db_io_rows *rows)
     return true;
 }
 
+/* *found: an entry of the cache that may be used, whose bytes are there */
+static int find_hit(struct engine *en, struct job *j, struct arena *tmp, struct db_hit *hit,
+                    bool *found, struct err *e)
+{
+    struct db *d = en->env->db;
+    int64_t now = clock_unix_ms();
+
+    *found = false;
+    if (!j->cacheable || en->o.no_cache || refreshed(en, j->t))
+        return 0;
+    if (db_cache_find_in(tmp, d, str_of(j->key), en->p.name,
+                         en->o.cache_max_age_ms ? now - en->o.cache_max_age_ms : 0, hit, found,
+                         e) < 0)
+        return -1;
+    if (!*found || bytes_are_there(en, &hit->out))
+        return 0;
+    *found = false;
+    return db_cache_forget(d, str_of(j->key), en->p.name, e);
+}
+
+/* Results of the run that this one continues count even where the cache is off, as they would
+ * have if its pipeline had not been edited. */
+static int find_in_parent(struct engine *en, struct job *j, struct arena *tmp, struct db_hit *hit,
+                          bool *found, struct err *e)
+{
+    const struct db_key_task *row = map_get(&en->taken_over, str_of(j->key));
+
+    *found = false;
+    if (!row || refreshed(en, j->t))
+        return 0;
+    *hit = (struct db_hit){.task = row->task};
+    if (db_task_io_in(tmp, en->env->db, row->task, DB_OUT, &hit->out, e) < 0)
+        return -1;
+    for (size_t i = 0; i < hit->out.n_artifacts; i++)
+        if (hit->out.artifacts[i].artifact.state != DB_LIVE)
+            return 0;
+    *found = bytes_are_there(en, &hit->out);
+    return 0;
+}
+
+int reuse_parent(struct engine *en, struct err *e)
+{
+    struct db_key_task *rows;
+    size_t n;
+
+    if (!en->parent)
+        return 0;
+    if (db_run_keys_in(&en->a, en->env->db, en->parent, &rows, &n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        map_put(&en->taken_over, str_of(rows[i].key_hex), &rows[i]);
+    return 0;
+}
+
 /* 1: the task was closed from the cache */
 int task_try_cache(struct engine *en, struct job *j, struct err *e)
 {
@@ -156,16 +217,13 @@ int task_try_cache(struct engine *en, struct job *j, struct err *e)
     int64_t now = clock_unix_ms();
     bool found, won;
 
-    if (!j->cacheable || en->o.no_cache || refreshed(en, t) || j->attempts)
+    if (j->attempts || t->again)
         return 0;
-    if (db_cache_find_in(&tmp, d, str_of(j->key), en->p.name,
-                         en->o.cache_max_age_ms ? now - en->o.cache_max_age_ms : 0, &hit, &found,
-                         e) < 0)
+    if (find_hit(en, j, &tmp, &hit, &found, e) < 0 ||
+        (!found && find_in_parent(en, j, &tmp, &hit, &found, e) < 0))
         return -1;
     if (!found)
         return 0;
-    if (!bytes_are_there(en, &hit.out))
-        return db_cache_forget(d, str_of(j->key), en->p.name, e);
     if (io_from_rows(en, t, &hit.out, e) < 0 || task_put_inputs(en, t, e) < 0 ||
         db_cache_reuse(d, j->row, &hit, now, now, &won, e) < 0)
         return -1;

@@ -98,7 +98,8 @@ struct run_task_opts run_task_opts_in(struct arena *a, const struct run_opts *o,
 bool run_task_fits(const struct run_task_opts *s, struct str key, struct str path);
 /* run_task_known - has the pipeline a task of this key or path? ERR_INPUT, with the nearest */
 int run_task_known(const struct pipeline *p, const char *task, struct err *e);
-/* run_opts_in - options as recorded with a run (jobs, hooks and aliases are not) */
+/* run_opts_in - options as recorded with a run; what is not (jobs, hooks, aliases ...) stays as it
+ * is in *o */
 int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e);
 
 /* --tag TASK:OUTPUT=NAME */
@@ -119,6 +120,9 @@ struct run_request {
     const struct run_tag *tags;
     size_t n_tags;
     const struct run_opts *opts;
+    /* a run that continues another with an edited pipeline: what did not change is taken over */
+    int64_t parent;        /* row id of that run, 0 = none */
+    const char *from_task; /* not even this task and what needs it; may be NULL */
 };
 
 enum run_event_kind {
@@ -176,11 +180,21 @@ struct run_env {
 int run_start(struct run_env *env, const struct run_request *rq, const struct run_view *view,
               struct run_outcome *out, struct err *e);
 
+/* a root artifact input of a recorded run */
+struct run_input_id {
+    struct str name;
+    int64_t artifact;
+};
+/* run_inputs_in - from a run's options_json */
+int run_inputs_in(struct arena *a, struct str options_json, struct run_input_id **out, size_t *n,
+                  struct err *e);
+
 /* run_resume - continue run `run_id` (full id): adopt living supervisors, commit finished results, go on.
+ * o: the options that hold from now on, commonly run_opts_in() of the record with changes.
  * from_task NULL or the key of a task to do again (with all that needs it).
  * ERR_BUSY when another engine has it, ERR_INPUT when there is nothing to resume. */
 int run_resume(struct run_env *env, const char *run_id, const char *from_task,
-               const struct run_opts *overrides, const struct run_view *view,
+               const struct run_opts *o, const struct run_view *view,
                struct run_outcome *out, struct err *e);
 
 /* run_cancel - stop the engine, or the orphaned supervisors of a dead one; waits until done */

@@ -132,6 +132,10 @@ static int prepare(struct engine *en, const struct run_request *rq, struct err *
     en->g.create_time = arena_str(&en->a, str_of(when));
     en->g.root_uri = en->p.default_root.len ? en->p.default_root : STR(DEFAULT_ROOT);
     snprintf(en->name, sizeof en->name, "%.*s", STR_ARG(en->g.run_name));
+    en->parent = rq->parent;
+    en->from = str_of(rq->from_task ? rq->from_task : "");
+    if (rq->from_task && run_task_known(&en->p, rq->from_task, e) < 0)
+        return err_at(e, "--from %.80s", rq->from_task);
     en->tags = rq->tags;
     en->n_tags = rq->n_tags;
     if (en->g.n_tasks > LIMIT_TASKS)
@@ -167,15 +171,18 @@ static int record_inputs(struct engine *en, struct err *e)
         if (db_artifact_intern(en->env->db, &n, &f->id, e) < 0)
             return -1;
     }
-    for (size_t i = 0; i < en->g.root->in.n_artifacts; i++) {
-        struct artifact *f = en->g.root->in.artifacts[i].items;
-        /* The box must find it at a path that a URI maps to, whatever it was outside. */
-        f->uri = str_of(arena_printf(&en->a, "%.*s/inputs/a%lld/%.*s", STR_ARG(en->g.root_uri),
-                                     (long long)f->id,
-                                     STR_ARG(en->g.root->in.artifacts[i].name)));
-        f->name = en->g.root->in.artifacts[i].name;
-    }
+    for (size_t i = 0; i < en->g.root->in.n_artifacts; i++)
+        root_input_place(en, &en->g.root->in.artifacts[i]);
     return 0;
+}
+
+void root_input_place(struct engine *en, struct named_artifacts *in)
+{
+    struct artifact *f = in->items;
+
+    f->uri = str_of(arena_printf(&en->a, "%.*s/inputs/a%lld/%.*s", STR_ARG(en->g.root_uri),
+                                 (long long)f->id, STR_ARG(in->name)));
+    f->name = in->name;
 }
 
 static int record_external(struct engine *en, struct err *e)
@@ -214,7 +221,8 @@ static int record_run(struct engine *en, const struct run_request *rq, struct er
                            .argv_json = str_of(rq->argv_json ? rq->argv_json : "[]"),
                            .spec_hex = str_of(en->p.text_hex),
                            .spec_text = rq->text,
-                           .spec_file = str_of(rq->file)};
+                           .spec_file = str_of(rq->file),
+                           .parent = rq->parent};
 
     who_user(user);
     who_host(host);
@@ -224,7 +232,9 @@ static int record_run(struct engine *en, const struct run_request *rq, struct er
     n.git_commit = str_of(commit);
     buf_init(&options, LIMIT_JSON_BYTES);
     buf_init(&params, LIMIT_SPEC_BYTES);
-    run_opts_write(&options, &en->o);
+    if (record_inputs(en, e) < 0)
+        return -1;
+    run_opts_write(&options, &en->o, &en->g.root->in);
     jw_init(&w, &params);
     jw_obj(&w);
     for (size_t i = 0; i < en->g.root->in.n_params; i++) {
@@ -234,7 +244,7 @@ static int record_run(struct engine *en, const struct run_request *rq, struct er
     jw_end_obj(&w);
     n.options_json = (struct str){buf_str(&options), options.len};
     n.parameters_json = (struct str){buf_str(&params), params.len};
-    if (db_run_create(en->env->db, &n, &en->row, e) < 0 || record_inputs(en, e) < 0 ||
+    if (db_run_create(en->env->db, &n, &en->row, e) < 0 || reuse_parent(en, e) < 0 ||
         record_scope(en, en->g.root, e) < 0 || record_external(en, e) < 0)
         return -1;
     return 0;

@@ -223,7 +223,8 @@ static void plan_retry(struct engine *en, struct job *j, const struct result *r)
 {
     struct retry_policy p = task_retry(en, j->t);
     int64_t wait_ms = r->end == END_HOST ? HOST_BACKOFF_MS
-                                         : task_backoff_ms(&p, j->attempts - j->host_failures);
+                                         : task_backoff_ms(&p, j->attempts - j->host_failures -
+                                                             j->attempts_before);
     char human[24];
     AUTO_BUF struct buf text = {0};
 
