@@ -107,7 +107,7 @@ static int explain_hit(struct asking *q, struct err *e)
 
     q->w->kind = WHY_HIT;
     q->w->summary = "was taken from the cache: an earlier task saw exactly the same";
-    next(q, "dugout run FILE --refresh %.*s", STR_ARG(q->w->task.path));
+    next(q, "dugout run FILE --refresh=%.*s", STR_ARG(q->w->task.path));
     if (!q->w->task.cached_from)
         return 0;
     if (name_other(q, q->w->task.cached_from, &other, e) < 0)

@@ -43,7 +43,7 @@ def test_the_first_run_and_a_hit(dugout, write):
     doc = why(dugout, "two/train")
     assert doc["kind"] == "hit" and doc["from"] == {"run": "one", "task": "train"}
     text = dugout.ok("why", "two/train").out
-    assert "taken from the cache" in text and "one/train" in text and "--refresh train" in text
+    assert "taken from the cache" in text and "one/train" in text and "--refresh=train" in text
 
 
 def test_a_changed_parameter_and_what_follows_from_it(dugout, write):
@@ -105,7 +105,7 @@ def test_a_custom_key_stands_for_everything_else(dugout, write):
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--no-cache"], "--no-cache"), (["--refresh", "t"], "--refresh"), (["-v", "/etc:/x"], "-v"),
+    (["--no-cache"], "--no-cache"), (["--refresh=t"], "--refresh"), (["-v", "/etc:/x"], "-v"),
     (["--network", "host"], "network"),
 ])
 def test_what_keeps_a_task_from_the_cache_is_said(dugout, write, flags, words):
