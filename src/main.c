@@ -47,6 +47,7 @@ int main(int argc, char **argv)
     if (c.cmd->spawner && !opt_flag(&c, "detach") && spawner_start(&c.spawner, &e) < 0)
         return cli_fail(&e);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write(2), not a death */
     status = c.cmd->fn(&c);
     if (fflush(stdout) != 0 && status == 0 && !c.cmd->spawner)
         status = 6; /* a full disk behind "> file" is no success */

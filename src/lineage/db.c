@@ -239,7 +239,8 @@ static int open_write(struct db *d, const char *home, enum db_mode mode, struct 
     if (open_file(d, d->path, SQLITE_OPEN_READWRITE, e) < 0 || settle(d, mode, e) < 0)
         return -1;
     if (sqlite3_db_readonly(d->sql, "main") == 1)
-        return err_sys(e, EACCES, "open %s for writing", d->path);
+        return err_sys(e, access(d->path, W_OK) < 0 ? errno : EACCES,
+                       "open %s for writing", d->path);
     if (db_exec(d, "PRAGMA journal_size_limit = " WAL_KEEP_BYTES, e) < 0 ||
         schema_look(d, db_schema_version(), &version, e) < 0)
         return -1;
@@ -252,6 +253,7 @@ static struct db *db_new(const char *home)
 
     d->path = path_join(home, DB_FILE);
     d->wlock_path = path_join(home, DB_WLOCK_FILE);
+    d->ballast_path = path_join(home, DB_BALLAST_FILE);
     d->wlock_fd = -1;
     d->sync = -1;
     d->pid = (int)getpid();
@@ -285,6 +287,8 @@ int db_open(const char *home, enum db_mode mode, struct db **gives, struct err *
                                            : open_write(d, home, mode, e)) < 0 ||
         schema_fit(d, mode, e) < 0)
         return -1;
+    if (mode == DB_ENGINE)
+        ballast_load(d);
     *gives = d;
     d = NULL;
     return 0;
@@ -317,6 +321,7 @@ void db_close(struct db *d)
         (void)close(d->wlock_fd);
     free(d->path);
     free(d->wlock_path);
+    free(d->ballast_path);
     free(d);
 }
 
@@ -372,6 +377,8 @@ int db_begin(struct db *d, enum db_sync sync, struct err *e)
         return err_sys(e, EROFS, "write to %s", d->path);
     if (queue(d, e) < 0)
         return -1;
+    if (d->ballast_path)
+        ballast_drop(d);
     if (sync_set(d, sync, e) < 0 || say(d, begin, e) < 0) {
         unqueue(d);
         return -1;

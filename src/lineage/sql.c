@@ -19,6 +19,11 @@ int db_err(struct db *d, int rc, const char *what, struct err *e)
     const char *said = d->sql ? sqlite3_errmsg(d->sql) : sqlite3_errstr(rc);
     int sys = d->sql ? sqlite3_system_errno(d->sql) : 0;
 
+    if ((rc & 0xff) == SQLITE_FULL || sys == ENOSPC || sys == EDQUOT)
+        return err_sys(e, sys ? sys : ENOSPC,
+                       "%s: %s (free some space, or run dugout gc; dugout resume goes on "
+                       "with what was interrupted)",
+                       what, d->path);
     switch (rc & 0xff) {
     case SQLITE_NOTADB:
         return err_set(e, ERR_CORRUPT, "%s is not a dugout database", d->path);
@@ -31,8 +36,6 @@ int db_err(struct db *d, int rc, const char *what, struct err *e)
     case SQLITE_LOCKED:
         return err_set(e, ERR_BUSY, "%s is locked by another program: try again later",
                        d->path);
-    case SQLITE_FULL:
-        return err_sys(e, ENOSPC, "%s: %s", what, d->path);
     case SQLITE_READONLY:
     case SQLITE_PERM:
         return err_sys(e, sys ? sys : EROFS, "%s: %s (%s)", what, d->path, said);

@@ -36,6 +36,7 @@ struct db {
     sqlite3 *sql;
     char *path;       /* of the file */
     char *wlock_path; /* of the queue */
+    char *ballast_path;
     int wlock_fd;     /* -1 until the first write */
     int pid;          /* that opened it */
     bool writable, in_txn, in_read;
@@ -107,6 +108,11 @@ int schema_latest(const char *text);
 /* schema_migrate - apply the parts that the file does not have yet, one transaction
  * each */
 int schema_migrate(struct db *d, const char *text, struct err *e);
+
+/* ballast_load - make the ballast file when it is absent and there is room; ballast_drop -
+ * remove it when the disk is nearly full. Neither fails. */
+void ballast_load(struct db *d);
+void ballast_drop(struct db *d);
 
 /* schema_look - version of the file, before anything is written: ERR_CORRUPT when it is
  * another program's, ERR_INPUT when it is over `latest` */

@@ -6,6 +6,9 @@
  */
 #include "run/attempt.h"
 
+#define RESERVE "result.reserve" /* blocks for result.json on a disk that a task has filled */
+#define RESERVE_BYTES 16384
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -148,6 +151,25 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
     return write_json(dir_fd, "attempt.json", &b, e);
 }
 
+void result_reserve(int dir_fd)
+{
+    AUTO_FD int fd = openat(dir_fd, RESERVE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+    if (fd >= 0 && fallocate(fd, 0, 0, RESERVE_BYTES) < 0)
+        (void)unlinkat(dir_fd, RESERVE, 0);
+}
+
+/* on a full disk: into the blocks that were set aside, then to the name */
+static int write_reserved(int dir_fd, const struct buf *b)
+{
+    AUTO_FD int fd = openat(dir_fd, RESERVE, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0 || b->len > RESERVE_BYTES || pwrite(fd, b->ptr, b->len, 0) != (ssize_t)b->len ||
+        ftruncate(fd, (off_t)b->len) < 0)
+        return -1;
+    return renameat(dir_fd, RESERVE, dir_fd, "result.json");
+}
+
 int result_write(int dir_fd, const struct result *r, struct err *e)
 {
     AUTO_BUF struct buf b = {0};
@@ -197,7 +219,11 @@ int result_write(int dir_fd, const struct result *r, struct err *e)
         jw_str(&w, r->notices[i]);
     jw_end_arr(&w);
     jw_end_obj(&w);
-    return write_json(dir_fd, "result.json", &b, e);
+    if (write_json(dir_fd, "result.json", &b, e) < 0 &&
+        (b.overflow || write_reserved(dir_fd, &b) < 0))
+        return -1;
+    (void)unlinkat(dir_fd, RESERVE, 0);
+    return 0;
 }
 
 /* ---- reading --------------------------------------------------------------------------- */

@@ -117,6 +117,8 @@ static inline bool result_ok(const struct result *r)
 
 int attempt_write(int dir_fd, const struct attempt *at, struct err *e);
 int attempt_read_in(struct arena *a, int dir_fd, struct attempt *out, struct err *e);
+/* result_reserve - set room aside, so that result_write works on a full disk. Best effort */
+void result_reserve(int dir_fd);
 int result_write(int dir_fd, const struct result *r, struct err *e);
 /* ERR_MISSING when the attempt has not ended */
 int result_read_in(struct arena *a, int dir_fd, struct result *out, struct err *e);

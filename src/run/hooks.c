@@ -71,6 +71,7 @@ static _Noreturn void become_hook(const char *program, int stdin_fd, const char 
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGXFSZ, SIG_DFL);
     (void)setsid();
     (void)dup2(stdin_fd, 0);
     (void)dup2(2, 1); /* stdout is for results */

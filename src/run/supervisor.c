@@ -98,6 +98,7 @@ static int take_attempt(struct supervisor *s, const char *dir, struct err *e)
         return err_set(e, ERR_BUSY, "this attempt has ended already");
     if (pid_file_write(s->dir_fd, "pid", e) < 0)
         return -1;
+    result_reserve(s->dir_fd);
     return attempt_read_in(&s->a, s->dir_fd, &s->at, e);
 }
 
@@ -394,6 +395,13 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     return rc;
 }
 
+/* A step that leaves more than the disk takes has failed: to run it again, as after a failure of
+ * the host, would fill the disk again. */
+static bool no_room(int sys)
+{
+    return sys == ENOSPC || sys == EDQUOT || sys == EFBIG || sys == EROFS;
+}
+
 _Noreturn void supervisor_main(const char *dir)
 {
     struct supervisor s = {.dir_fd = -1, .lock_fd = -1, .log_pipe = -1};
@@ -408,7 +416,7 @@ _Noreturn void supervisor_main(const char *dir)
         set_error(&s, END_HOST, e.text);
     } else if (carry_out(&s, dir, &e) < 0) {
         s.r.error = (struct str){"", 0};
-        set_error(&s, END_HOST, e.text);
+        set_error(&s, no_room(e.sys) ? END_EXITED : END_HOST, e.text);
     }
     s.r.finished_unix_ms = clock_unix_ms();
     /* Without a result the engine sees a supervisor that vanished, which is a host failure. */

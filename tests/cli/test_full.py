@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks that are full, read-only or out of inodes, and limits on the size of files."""
+
+import os
+import resource
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import BIN, Dugout, sh
+from test_house import art
+
+NOTHING = ("--grace", "0s", "--keep-runs", "0", "--keep-days", "0")
+
+
+@pytest.fixture
+def disk(tmp_path, template):
+    """Make a small ext4 with a home on it; gives the binary with that home."""
+    mounts = []
+
+    def make(megabytes=64, inodes=4096):
+        mnt, img = tmp_path / "mnt", tmp_path / "img"
+        mnt.mkdir()
+        with open(img, "wb") as f:
+            f.truncate(megabytes << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-N", str(inodes), img], check=True)
+        done = subprocess.run(["mount", "-o", "loop", img, mnt], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip("no loop mount here: " + done.stderr.strip())
+        mounts.append(mnt)
+        shutil.copytree(template, mnt / "home", symlinks=True)
+        return Dugout(mnt / "home")
+
+    if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
+        pytest.skip("needs root and mkfs.ext4")
+    yield make
+    for mnt in mounts:
+        subprocess.run(["umount", "-l", mnt], check=True)
+
+
+def left(d):
+    fs = os.statvfs(d.home)
+    return fs.f_bfree * fs.f_frsize
+
+
+def fill(d, leave=0):
+    """Take all of the disk but `leave` bytes."""
+    hog = d.home.parent / "hog"
+    fd = os.open(hog, os.O_WRONLY | os.O_CREAT)
+    for step in (1 << 20, 1 << 12):
+        try:
+            while left(d) > leave + step:
+                size = os.fstat(fd).st_size
+                os.posix_fallocate(fd, size, step)
+        except OSError:
+            continue
+    os.close(fd)
+    return hog
+
+
+def whole(d):
+    """Every blob is what its name says, and nothing lies in tmp/."""
+    r = d("fsck", "--full", "--json")
+    assert r.rc == 0 and r.json["damage"] == 0, r
+    d.ok("gc", *NOTHING)
+    assert not list((d.home / "tmp").iterdir())
+
+
+EATER = 'mkdir -p "$(dirname "$0")"; head -c 100000000 /dev/zero >"$0"; exit %d'
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_task_that_fills_the_disk_is_recorded_and_the_space_comes_back(disk, write, status):
+    d = disk()
+    before = left(d)
+    f = write({"eat": {**sh(EATER % status, art("x")), "art_out": {"x": "system.Dataset"}},
+               "next": {**sh('mkdir -p "$(dirname "$0")"; echo ok >"$0"', art("y")), "after": ["eat"],
+                        "art_out": {"y": "system.Dataset"}}})
+    r = d("run", f)
+    assert r.rc in ((1,) if status else (0, 1)), r
+    assert d.ok("runs", "--json").json[0]["state"] in ("FAILED", "SUCCEEDED")
+    if status:
+        assert d.states() == {"eat": "FAILED", "next": "SKIPPED"}
+    else:
+        assert d.states()["eat"] in ("SUCCEEDED", "FAILED")
+    whole(d)
+    assert left(d) > 0.8 * before
+    r = d("run", write({"t": sh("true")}, name="after"))
+    assert r.rc == 0, r
+
+
+def test_an_ingest_that_does_not_fit_says_so_and_leaves_nothing(disk, tmp_path):
+    d = disk()
+    big = tmp_path / "big"
+    with open(big, "wb") as f:
+        for i in range(100):
+            f.write(os.urandom(1 << 20))
+    before = left(d)
+    r = d("artifact", "import", big)
+    assert r.rc == 6 and "No space left" in r.err and "dugout gc" in r.err, r
+    whole(d)
+    assert left(d) > before - (1 << 20)
+    many = tmp_path / "many"
+    many.mkdir()
+    for i in range(60):
+        (many / str(i)).write_bytes(os.urandom(1 << 20))
+    r = d("artifact", "import", many)
+    assert r.rc == 6 and "No space left" in r.err, r
+    whole(d)
+    assert left(d) > before - (1 << 20)
+
+
+def test_a_full_inode_table_is_said_and_the_task_fails(disk, write, tmp_path):
+    d = disk(inodes=600)
+    free = os.statvfs(d.home).f_ffree
+    f = write({"t": {**sh('mkdir -p "$0"; i=0; while [ $i -lt 2000 ]; do echo >"$0/$i" || exit 3; i=$((i+1)); done',
+                          art("x")), "art_out": {"x": "system.Dataset"}},
+               "next": {**sh("true"), "after": ["t"]}})
+    r = d("run", f)
+    assert r.rc == 1 and d.states() == {"t": "FAILED", "next": "SKIPPED"}, r
+    whole(d)
+    many = tmp_path / "many"
+    many.mkdir()
+    for i in range(1000):
+        (many / str(i)).write_text(str(i))
+    r = d("artifact", "import", many)
+    assert r.rc == 6 and "No space left" in r.err, r
+    whole(d)
+    assert os.statvfs(d.home).f_ffree > free - 40
+    assert "inodes" in d("run", write({"t": sh("true")}, name="few")).err
+
+
+def test_a_read_only_home_can_be_read_and_says_why_it_cannot_run(disk, write):
+    d = disk()
+    d.ok("run", write({"t": {**sh('mkdir -p "$(dirname "$0")"; echo ok >"$0"', art("x")),
+                             "art_out": {"x": "system.Dataset"}}}))
+    mnt = d.home.parent
+    subprocess.run(["mount", "-o", "remount,ro", mnt], check=True)
+    assert d.ok("runs", "--json").json[0]["state"] == "SUCCEEDED"
+    assert d.ok("artifact", "cat", "@latest/t:x").out == "ok\n"
+    for command in (["run", write({"t": sh("true")}, name="q")], ["artifact", "import", __file__], ["gc"]):
+        r = d(*command)
+        assert r.rc == 6 and "ead-only" in r.err, r
+    subprocess.run(["mount", "-o", "remount,rw", mnt], check=True)
+    whole(d)
+
+
+def test_a_file_size_limit_is_an_error_and_no_death(dugout, write, tmp_path):
+    big = tmp_path / "big"
+    big.write_bytes(os.urandom(6 << 20))
+    cap = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+    done = subprocess.run([BIN, "artifact", "import", big], env=dugout.env(), preexec_fn=cap,
+                          capture_output=True, text=True)
+    assert done.returncode == 6 and "File too large" in done.stderr, done
+    f = write({"t": {**sh(EATER % 0, art("x")), "art_out": {"x": "system.Dataset"}}})
+    done = subprocess.run([BIN, "run", f], env=dugout.env(), preexec_fn=cap, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done
+    assert dugout.ok("runs", "--json").json[0]["state"] in ("FAILED", "SUCCEEDED")
+    whole(dugout)
+
+
+def test_the_last_run_tells_what_the_next_will_need(disk, write):
+    d = disk()
+    f = write({"t": {**sh('mkdir -p "$(dirname "$0")"; head -c 20000000 /dev/zero >"$0"; echo $RANDOM >>"$0"', art("x")),
+                     "art_out": {"x": "system.Dataset"}}})
+    assert "stored" not in d.ok("run", f).err
+    hog = fill(d, leave=12 << 20)
+    r = d("run", f, "--no-cache")
+    assert "the last run of this pipeline stored 19.1 MiB" in r.err and r.rc == 1, r
+    hog.unlink()
+    d.ok("run", f, "--no-cache")
+
+
+def test_a_disk_that_is_full_from_the_start_is_named(disk, write):
+    d = disk()
+    d.ok("run", write({"t": sh("true")}, name="before"))
+    hog = fill(d)
+    r = d("run", write({"t": {**sh('mkdir -p "$(dirname "$0")"; echo ok >"$0"', art("x")),
+                              "art_out": {"x": "system.Dataset"}}}))
+    assert r.rc in (0, 1, 6) and (r.rc == 0 or "No space left" in r.err), r
+    hog.unlink()
+    whole(d)
+    d.ok("run", write({"t": sh("true")}, name="after"))
