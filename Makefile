@@ -122,7 +122,8 @@ $(B)/uapi/.done:
 	@touch $@
 
 # ---- generated -----------------------------------------------------------------------------
-ASSETS := $(B)/gen/shim.tar $(B)/gen/schema.sql $(B)/init-stub src/assets/report.html
+ASSETS := $(B)/gen/shim.tar $(B)/gen/schema.sql $(B)/init-stub \
+    src/assets/report.html src/assets/mlmd.sql
 SHIM := $(shell find src/assets/shim -name __pycache__ -prune -o -print 2>/dev/null)
 .PHONY: FORCE
 $(B)/gen/version.h: FORCE

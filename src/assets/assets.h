@@ -19,4 +19,7 @@ extern const char asset_schema_start[], asset_schema_end[];
 /* The frame of a report: an HTML document with slots {{title}}, {{class}}, {{body}}. */
 extern const char asset_report_start[], asset_report_end[];
 
+/* The SQL that makes an empty file of ML Metadata, schema version 10. */
+extern const char asset_mlmd_start[], asset_mlmd_end[];
+
 #endif

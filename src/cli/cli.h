@@ -206,6 +206,7 @@ int cmd_tag_log(struct cli *c);
 int cmd_tags(struct cli *c);
 int cmd_lineage(struct cli *c);
 int cmd_report(struct cli *c);
+int cmd_export_mlmd(struct cli *c);
 int cmd_export_openlineage(struct cli *c);
 int cmd_gc(struct cli *c);
 int cmd_du(struct cli *c);

@@ -76,3 +76,20 @@ int cmd_export_openlineage(struct cli *c)
         log_note("%s has %zu events", path, l.n);
     return 0;
 }
+
+int cmd_export_mlmd(struct cli *c)
+{
+    struct mlmd_done n;
+    struct err e = {0};
+
+    if (cli_open(c, DB_READ, &e) < 0 || db_export_mlmd(c->db, c->args[0], &n, &e) < 0)
+        return cli_fail(&e);
+    log_note("%s has %lld artifacts, %lld executions, %lld events", c->args[0],
+             (long long)n.artifacts, (long long)n.executions, (long long)n.events);
+    if (n.dropped)
+        log_note("%lld properties were left out: ML Metadata holds no null and no name "
+                 "over 255 "
+                 "bytes",
+                 (long long)n.dropped);
+    return 0;
+}

@@ -276,6 +276,10 @@ const struct command commands[] = {
      "The page needs no network and runs no script: verdict, cause and last lines first, then the "
      "graph, metrics, evaluation, parameters, artifacts, lineage of each model, and logs.",
      report_opts, cmd_report, 1, 1, false, false, NULL},
+    {"export mlmd", "FILE", "write the record as a file of ML Metadata",
+     "SQLite, schema version 10, shaped as Kubeflow Pipelines v2 writes it, for ML Metadata's own "
+     "library.",
+     NULL, cmd_export_mlmd, 1, 1, false, false, NULL},
     {"export openlineage", "FILE|- [--run RUN]", "write the record as OpenLineage events",
      "One JSON object a line (specification 2-0-2): a START and an end for every run and task, with "
      "inputs, outputs, parameters, digests and metadata as facets.",

@@ -17,4 +17,17 @@ typedef int db_line_fn(void *ctx, struct str line, struct err *e);
 int db_export_openlineage(struct db *d, int64_t run, db_line_fn *fn, void *ctx,
                           struct err *e);
 
+/* db_export_mlmd - a file of ML Metadata, schema version 10, shaped as KFP v2 writes it
+ *
+ * path  must not exist (ERR_INPUT); it appears when it is whole and on disk
+ * done  counts; `dropped` are properties that the format cannot hold: null values,
+ * names over 255 bytes
+ *
+ * One consistent view of the database. */
+struct mlmd_done {
+    int64_t artifacts, executions, events, dropped;
+};
+int db_export_mlmd(struct db *d, const char *path, struct mlmd_done *done,
+                   struct err *e);
+
 #endif

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* openlineage.c - the record as events of OpenLineage (specification 2-0-2)
  *
- *   ours               theirs
- *   pipeline           job  NAMESPACE, "churn-training"
- *   run                run  its own id, job type DAG
- *   task               job  NAMESPACE, "churn-training.train"; loop indices do not
- * count run  UUIDv5(database, row id), parent: the enclosing DAG artifact dataset
- * NAMESPACE, "churn-training/train/out_model", version: digest SUCCEEDED, cached
- * COMPLETE (cached: a tag cached_from says of which run) FAILED, CANCELED   FAIL, ABORT
+ *   ours                theirs
+ *   pipeline            job      NAMESPACE, "churn-training"
+ *   run                 run      its own id, job type DAG
+ *   task                job      NAMESPACE, "churn-training.train", no loop indices
+ *                       run      UUIDv5(database, row id); parent: the enclosing DAG
+ *   artifact            dataset  NAMESPACE, "churn-training/train/out_model"
+ *                                version: its digest
+ *   SUCCEEDED, cached   COMPLETE (cached: a tag cached_from names the run)
+ *   FAILED, CANCELED    FAIL, ABORT
  *
  * NAMESPACE is dugout://<id of the database>. A dataset is named after what made it, by
  * whichever run: so a cache hit gives out the dataset that the first run made, which is
@@ -48,8 +50,7 @@ struct moment { /* one event to be */
     const char *type;
 };
 
-/* ---- names --------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static void task_uuid(const struct ol *x, int64_t task, char out[37])
 {
@@ -87,8 +88,7 @@ static int64_t rows_of(json *metadata)
     return -1;
 }
 
-/* ---- facets -------------------------------------------------------------------------
- */
+/* ---- facets ---- */
 
 static void facet(struct ol *x, const char *key, const char *schema)
 {
@@ -234,8 +234,7 @@ static void job_type_facet(struct ol *x, const char *type)
     jw_end_obj(&x->w);
 }
 
-/* ---- datasets -----------------------------------------------------------------------
- */
+/* ---- datasets ---- */
 
 static int dataset_name(struct ol *x, const struct db_artifact *f, struct str *out,
                         struct err *e)
@@ -364,8 +363,7 @@ static int datasets(struct ol *x, const struct db_io_rows *rows, enum db_io io,
     return 0;
 }
 
-/* ---- events -------------------------------------------------------------------------
- */
+/* ---- events ---- */
 
 static void event_head(struct ol *x, const struct moment *m)
 {

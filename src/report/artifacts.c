@@ -28,8 +28,7 @@ static struct str source_in(struct page *p, const struct page_artifact *x)
                : x->x.name;
 }
 
-/* ---- metrics
- * --------------------------------------------------------------------------- */
+/* ---- metrics ---- */
 
 static bool is_scalar(json *v)
 {
@@ -165,8 +164,7 @@ void page_metrics(struct page *p, const struct page_artifact *x, size_t n)
     buf_adds(p->b, "</section>\n");
 }
 
-/* ---- classification
- * --------------------------------------------------------------------- */
+/* ---- classification ---- */
 
 static bool slices(struct page *p, struct buf *b, json *root)
 {
@@ -215,8 +213,7 @@ void page_classification(struct page *p, const struct page_artifact *x, size_t n
     buf_adds(p->b, "</section>\n");
 }
 
-/* ---- documents
- * -------------------------------------------------------------------------- */
+/* ---- documents ---- */
 
 static void document(struct page *p, const struct page_artifact *x)
 {
@@ -270,8 +267,7 @@ void page_documents(struct page *p, const struct page_artifact *x, size_t n)
         buf_adds(p->b, "</section>\n");
 }
 
-/* ---- lineage
- * ---------------------------------------------------------------------------- */
+/* ---- lineage ---- */
 
 static void artifact_box(struct page *p, struct pic_box *b,
                          const struct lineage_node *n, bool is_start)

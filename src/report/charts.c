@@ -26,8 +26,7 @@
 #define TOP 10.0
 #define SHADES 10
 
-/* ---- confusion matrix
- * ---------------------------------------------------------------- */
+/* ---- confusion matrix ---- */
 
 static struct str number_in(struct arena *a, double v)
 {
@@ -142,8 +141,7 @@ bool charts_matrix(struct buf *b, struct arena *a, json *metrics)
     return true;
 }
 
-/* ---- ROC curve
- * ------------------------------------------------------------------------ */
+/* ---- ROC curve ---- */
 
 struct roc_point {
     double fpr, tpr;

@@ -6,11 +6,11 @@
  *   1 turn     edges that close a cycle are turned round for the time being
  *   2 layer    a node stands one layer after the last of those that it needs
  *   3 bend     an edge that passes layers gets a small invisible vertex in each
- *   4 order    in each layer by the mean place of the neighbours; sweeps to and fro,
- * the order with the fewest crossings wins 5 place    each vertex wants to stand where
- * its neighbours are, on average; without changing the order and with room between,
- * that is a least squares problem that "pool adjacent violators" solves exactly in one
- * pass
+ *   4 order    in each layer by the mean place of the neighbours; sweeps to and fro;
+ *              the order with the fewest crossings wins
+ *   5 place    each vertex wants to stand where its neighbours are, on average; to
+ *              come close, without changing the order and with room between, is a
+ *              least squares problem; "pool adjacent violators" solves it exactly
  *
  * "Along" is the direction from layer to layer, "across" the direction within a layer;
  * which of them is x matters only where sizes come in and points go out.
@@ -66,8 +66,7 @@ static bool is_drawn(const struct work *k, size_t e)
     return k->l->edges[e].from != k->l->edges[e].to;
 }
 
-/* ---- 1 turn -----------------------------------------------------------------------
- */
+/* ---- 1 turn ---- */
 
 enum { WHITE, GREY, BLACK };
 
@@ -105,8 +104,7 @@ static void turn_cycles(struct work *k)
     }
 }
 
-/* ---- 2 layer ----------------------------------------------------------------------
- */
+/* ---- 2 layer ---- */
 
 static void set_layers(struct work *k, size_t *layer)
 {
@@ -137,8 +135,7 @@ static void set_layers(struct work *k, size_t *layer)
     }
 }
 
-/* ---- 3 bend -----------------------------------------------------------------------
- */
+/* ---- 3 bend ---- */
 
 static void link_verts(struct work *k, size_t upper, size_t lower)
 {
@@ -204,8 +201,7 @@ static void make_rows(struct work *k)
     }
 }
 
-/* ---- 4 order ----------------------------------------------------------------------
- */
+/* ---- 4 order ---- */
 
 static size_t crossings(const struct work *k)
 {
@@ -277,8 +273,7 @@ static void order_rows(struct work *k)
     }
 }
 
-/* ---- 5 place ----------------------------------------------------------------------
- */
+/* ---- 5 place ---- */
 
 static double room(const struct work *k, const struct vert *p, const struct vert *q)
 {
@@ -350,8 +345,7 @@ static void place_rows(struct work *k)
         }
 }
 
-/* ---- out --------------------------------------------------------------------------
- */
+/* ---- out ---- */
 
 static struct lay_point point(const struct work *k, double along, double across)
 {

@@ -17,8 +17,7 @@
 
 static void blocks(struct buf *b, struct str text, unsigned depth);
 
-/* ---- inside a paragraph ------------------------------------------------------------
- */
+/* ---- inside a paragraph ---- */
 
 static struct str from(struct str s, size_t at)
 {
@@ -188,8 +187,7 @@ static void inline_text(struct buf *b, struct str s, unsigned depth)
     html_text(b, (struct str){s.ptr + plain, s.len - plain});
 }
 
-/* ---- lines -------------------------------------------------------------------------
- */
+/* ---- lines ---- */
 
 struct lines {
     struct str text;
@@ -283,8 +281,7 @@ static size_t fence_length(struct str line, char *c)
     return n >= 3 ? n : 0;
 }
 
-/* ---- tables ------------------------------------------------------------------------
- */
+/* ---- tables ---- */
 
 static bool is_delimiter_row(struct str line)
 {
@@ -347,8 +344,7 @@ static bool try_table(struct buf *b, struct lines *l, unsigned depth)
     return true;
 }
 
-/* ---- blocks ------------------------------------------------------------------------
- */
+/* ---- blocks ---- */
 
 static void fenced(struct buf *b, struct lines *l)
 {

@@ -169,8 +169,7 @@ static void place_all(struct work *k)
     }
 }
 
-/* ---- out
- * ------------------------------------------------------------------------------ */
+/* ---- out ---- */
 
 /* Every other segment lies within a layer that the arrow only passes: those are
  * straight. */

@@ -37,8 +37,7 @@ static bool is_leaf(const struct db_task *t)
     return str_eqz(t->kind, "container") || str_eqz(t->kind, "importer");
 }
 
-/* ---- gathering
- * --------------------------------------------------------------------------- */
+/* ---- gathering ---- */
 
 static int read_outputs(struct run_page *x, const struct db_task *t, struct err *e)
 {
@@ -100,8 +99,7 @@ static int read_last_log(struct run_page *x, const struct db_task *t, struct buf
     return 0;
 }
 
-/* ---- the first screen
- * ---------------------------------------------------------------------- */
+/* ---- the first screen ---- */
 
 static const char *verdict_of(const struct db_run *r)
 {
@@ -240,9 +238,7 @@ static int print_verdict(struct run_page *x, struct err *e)
     return 0;
 }
 
-/* ---- tasks
- * -----------------------------------------------------------------------------------
- */
+/* ---- tasks ---- */
 
 /* where in the run's time a task ran: a bar of a thousand units */
 static void print_bar(struct run_page *x, const struct db_task *t)
@@ -328,8 +324,7 @@ static void print_graph(struct run_page *x)
     buf_adds(x->p.b, "</section>\n");
 }
 
-/* ---- parameters and artifacts
- * -------------------------------------------------------------------- */
+/* ---- parameters and artifacts ---- */
 
 static void print_parameters(struct run_page *x)
 {
@@ -415,9 +410,7 @@ static int print_lineage(struct run_page *x, struct err *e)
     return 0;
 }
 
-/* ---- logs
- * ------------------------------------------------------------------------------------------
- */
+/* ---- logs ---- */
 
 static void print_log(struct run_page *x, const struct db_task *t,
                       const struct db_attempt *m, bool is_last)
@@ -489,8 +482,7 @@ static int print_logs(struct run_page *x, struct err *e)
     return 0;
 }
 
-/* ---- where it comes from
- * ------------------------------------------------------------------------------ */
+/* ---- where it comes from ---- */
 
 static struct str argv_in(struct arena *a, struct str argv_json)
 {
@@ -588,9 +580,7 @@ static int print_origin(struct run_page *x, struct err *e)
     return 0;
 }
 
-/* ---- all of it
- * -----------------------------------------------------------------------------------------
- */
+/* ---- all of it ---- */
 
 static int print_body(struct run_page *x, struct err *e)
 {

@@ -68,8 +68,7 @@ struct str task_note_in(struct arena *a, const struct db_task *t, int64_t now_un
     return fmt_in(a, "%s, %s", words[t->state], took);
 }
 
-/* ---- the tree
- * ------------------------------------------------------------------------- */
+/* ---- the tree ---- */
 
 struct node {
     struct str path;
@@ -176,8 +175,7 @@ static void build_tree(struct tree *t, const struct db_task *tasks, size_t n)
     derive_states(t);
 }
 
-/* ---- boxes
- * ---------------------------------------------------------------------------- */
+/* ---- boxes ---- */
 
 static struct pic_box *add_box(struct tree *t, size_t parent)
 {
@@ -309,8 +307,7 @@ static void add_boxes(struct tree *t)
             add_node(t, t->nodes[i], PIC_TOP);
 }
 
-/* ---- arrows
- * ---------------------------------------------------------------------------- */
+/* ---- arrows ---- */
 
 /* "a/for-loop-2[0]/b" -> "a/for-loop-2/b" */
 static struct str without_indices(struct arena *a, struct str path)
