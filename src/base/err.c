@@ -6,6 +6,7 @@
  * grew too long loses its middle. Nothing here allocates: box/child.c sets errors
  * between clone and exec.
  */
+#define BASE_ERR_C /* the functions themselves */
 #include "base/err.h"
 
 #include <stdarg.h>

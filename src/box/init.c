@@ -256,9 +256,9 @@ static pid_t start(char **argv, char **env)
     pid_t pid;
 
     exec_step = STEP_EXEC;
-    pid = vfork();
+    pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork): a copy costs more */
     if (pid == 0)
-        command(argv, env);
+        command(argv, env); /* NOLINT(clang-analyzer-unix.Vfork): system calls and its stack */
     if (pid < 0)
         give_up(STEP_FORK, errno);
     if (exec_errno)

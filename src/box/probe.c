@@ -90,14 +90,12 @@ static int mount_it(const void *arg)
 static int try_overlay(const char *home, const struct ids *ids)
 {
     AUTO_FREE struct try_root *t = xalloc(sizeof *t);
-    AUTO_FD int dir = -1;
     struct err e = {0};
     int rc = EIO;
 
     (void)snprintf(t->dir, sizeof t->dir, "%s/.dugout-probe-XXXXXX", home);
     if (!mkdtemp(t->dir))
         return errno;
-    dir = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (int i = 0; i < 2; i++) {
         (void)snprintf(t->paths[i], sizeof t->paths[i], "%s/lower%d", t->dir, i);
         t->lowers[i] = t->paths[i];

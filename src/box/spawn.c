@@ -467,7 +467,8 @@ int box_spawn(struct box *b, const struct box_spec *spec, struct err *e)
     p->userxattr = spec->userxattr || p->ids.kind != IDS_HOST || !ids_in_initial_ns();
     p->core_seed = (int)getpid();
     p->cgroup = &b->cgroup;
-    p->envp = env = make_env(p);
+    env = make_env(p);
+    p->envp = env;
     b->ids = p->ids;
     cg_take(&b->cgroup,
             &(struct cg_limits){.memory_bytes = spec->memory_bytes,

@@ -449,6 +449,7 @@ static bool is_last_word_of_old_sdk(const struct script *s, struct str script,
 
 static void mark_kfp(const struct script *s, struct str text, struct pip_preamble *out)
 {
+    must(!s->n_lines || out->reqs); /* a line without packages is no line */
     for (size_t i = 0; i < s->n_lines; i++) {
         const struct line *line = &s->lines[i];
         struct pip_requirement *last = &out->reqs[line->first + line->n - 1];

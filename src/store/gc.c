@@ -66,8 +66,9 @@ static void grow(struct digest_set *d)
         memcpy(bigger.slots[to], d->slots[i], 32);
         bigger.used[to] = 1;
     }
-    digest_set_done(d);
+    struct digest_set old = *d;
     *d = bigger;
+    digest_set_done(&old);
 }
 
 bool digest_set_add(struct digest_set *d, const char *hex)
