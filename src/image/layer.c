@@ -61,6 +61,9 @@ struct unpack {
     struct err read_err; /* why read() failed; ERR_NONE: it did not */
     char path[PATH_MAX]; /* of the entry, normalised */
     const char *name;    /* its last component */
+    bool at_end;         /* read() has given all */
+    bool unpadded;       /* the tar ends with a file's last byte: umoci and others leave out the
+                            rest of the block, and everyone takes it. The digest covers it all */
     uint64_t bytes;
     struct opaque *opaques;
     size_t n_opaques;
@@ -235,6 +238,10 @@ static int write_data(struct unpack *u, int fd, int64_t size, struct err *e)
         int r = archive_read_data_block(u->tar, &p, &len, &at);
         if (r == ARCHIVE_EOF)
             break;
+        if (r < ARCHIVE_WARN && end == size && u->at_end) {
+            u->unpadded = true;
+            break;
+        }
         if (r < ARCHIVE_WARN)
             return err_set(e, ERR_CORRUPT, "%s", archive_error_string(u->tar));
         if (at < end || at > size || (int64_t)len > size - at)
@@ -632,6 +639,7 @@ static la_ssize_t read_block(struct archive *a, void *ctx, const void **block)
     (void)a;
     if (u->read(u->ctx, block, &len, &u->read_err) < 0)
         return -1;
+    u->at_end = len == 0;
     return (la_ssize_t)len;
 }
 
@@ -668,7 +676,7 @@ static int read_entries(struct unpack *u, struct err *e)
                               ? archive_entry_pathname(u->entry)
                               : "?");
         }
-        if (u->facts->needs_below)
+        if (u->facts->needs_below || u->unpadded)
             return 0;
     }
 }
