@@ -70,6 +70,11 @@ int box_tty_fd(const struct box *b)
     return b->tty_fd;
 }
 
+int box_news_fd(const struct box *b)
+{
+    return b->sock;
+}
+
 int box_root_fd(const struct box *b)
 {
     return b->root_fd;
@@ -194,6 +199,18 @@ void box_close(struct box *b)
     if (!b)
         return;
     box_take_down(b);
+    close_fd(&b->scratch_fd);
+    cg_release(&b->cgroup);
+    free(b);
+}
+
+void box_abandon(struct box *b)
+{
+    close_fd(&b->pidfd);
+    close_fd(&b->sock);
+    close_fd(&b->root_fd);
+    close_fd(&b->tty_fd);
+    close_fd(&b->userns_fd);
     close_fd(&b->scratch_fd);
     cg_release(&b->cgroup);
     free(b);

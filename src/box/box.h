@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 enum box_mount_kind { BOX_BIND, BOX_TMPFS };
@@ -33,6 +34,47 @@ struct box_mount {
     bool rw;             /* else read-only, including what is mounted below src */
     uint64_t size_bytes; /* BOX_TMPFS: 0 means half of the memory limit or of the host */
     unsigned mode;       /* BOX_TMPFS: permission bits, 0 means 01777 */
+};
+
+/* A character device that the box may open for reading and writing. Root makes the node anew, so
+ * that any user inside may use it; in a user namespace the host's node is bound. */
+struct box_device {
+    const char *path; /* in the box, below /dev; directories on the way are made */
+    const char *src;  /* the host's node */
+    unsigned major, minor;
+};
+
+struct box_link {
+    const char *path, *target; /* both in the box; an existing path is left as it is */
+};
+
+struct box_file {
+    const char *path;
+    struct str text;
+};
+
+/* What devices bring along beyond their nodes, see extras.c. All absolute paths in the box. */
+struct box_extras {
+    const struct box_device *devices;
+    size_t n_devices;
+    const char *tree; /* a directory of its own for files below, read-only to the box; NULL: none */
+    const struct box_mount *mounts; /* binds, made after the tree and before the links */
+    size_t n_mounts;
+    const struct box_link *links;
+    size_t n_links;
+    const struct box_file *files; /* generated, written into the root */
+    size_t n_files;
+    const struct box_lib *libs; /* what the dynamic linker is to find */
+    size_t n_libs;
+    const char *const *lib_dirs; /* where they are, for those who run ldconfig */
+    size_t n_lib_dirs;
+    const char *proc_dir;              /* "driver/nvidia": this directory of /proc shows only... */
+    const struct box_file *proc_files; /* ...these files, paths relative to it */
+    size_t n_proc_files;
+};
+
+struct box_lib {
+    const char *name, *path; /* "libcuda.so.1" and the file in the box */
 };
 
 struct box_spec {
@@ -62,6 +104,7 @@ struct box_spec {
     uint32_t pids_max;     /* processes and threads; 0: no limit */
     uint64_t shm_bytes;    /* size of /dev/shm; 0: half of the memory limit or of the host */
     int stdin_fd, stdout_fd, stderr_fd; /* borrowed; -1: the box's /dev/null */
+    const struct box_extras *extras;    /* NULL: none */
     int stop_signal;                    /* kept for the caller; nothing here sends it */
     bool as_init_parent_death;          /* PID 1 dies with this process */
 };
@@ -125,6 +168,14 @@ int box_signal(struct box *b, int sig);
 
 /* box_kill - end every process of the box now; wait for box_pidfd() or box_finish() */
 int box_kill(struct box *b);
+
+/* box_news_fd - readable once the command has ended or PID 1 is gone; what the command left behind
+ * is being killed then. Borrowed. For whoever wants to notice that it does not die. */
+int box_news_fd(const struct box *b);
+
+/* box_abandon - instead of box_finish() and box_close() for a box that does not die: nothing is waited
+ * for, its cgroup and scratch stay as they are. Takes b. */
+void box_abandon(struct box *b);
 
 /* box_finish - wait until every process of the box has ended, then fill *out; once
  *

@@ -380,9 +380,9 @@ static void set_limits(struct cg_slot *s, const struct cg_limits *want)
                            : write_file(s->dir[CG_PIDS], "pids.max", "max"); /* + PID 1 */
     if (want->devices) {
         if (s->dir[CG_DEVICES] >= 0)
-            s->enforced[CG_DEVICES] = cg_v1_devices(s->dir[CG_DEVICES]) == 0;
+            s->enforced[CG_DEVICES] = cg_v1_devices(s->dir[CG_DEVICES], want->granted, want->n_granted) == 0;
         else if (s->v2_dir >= 0)
-            s->enforced[CG_DEVICES] = cg_v2_devices(s->v2_dir) == 0;
+            s->enforced[CG_DEVICES] = cg_v2_devices(s->v2_dir, want->granted, want->n_granted) == 0;
     }
 }
 

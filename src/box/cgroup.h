@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "box/box.h"
 
 enum cg { CG_MEMORY, CG_PIDS, CG_CPU, CG_DEVICES, CG_N };
 
@@ -38,7 +39,9 @@ struct cg_limits {
     uint64_t memory_bytes; /* 0: none; so for all */
     uint32_t cpu_millis;
     uint32_t pids_max;
-    bool devices; /* only the harmless devices may be opened */
+    bool devices; /* only the harmless devices may be opened, and those granted */
+    const struct box_device *granted;
+    size_t n_granted;
 };
 
 struct cg_slot {
@@ -76,11 +79,13 @@ void cg_read(const struct cg_slot *s, struct cg_usage *out);
 void cg_init(struct cg_slot *s);
 void cg_release(struct cg_slot *s);
 
-/* cg_v2_devices - let processes of a v2 cgroup open only the harmless devices, unless a rule
- * is attached already; -1 and errno */
-int cg_v2_devices(int cgroup_fd);
+#define CG_GRANTED_MAX 96 /* eight cards with everything that belongs to them */
+
+/* cg_v2_devices - let processes of a v2 cgroup open only the harmless devices and those granted,
+ * whatever the rule was before; -1 and errno */
+int cg_v2_devices(int cgroup_fd, const struct box_device *granted, size_t n);
 /* cg_v1_devices - the same by the files of a v1 cgroup */
-int cg_v1_devices(int cgroup_fd);
+int cg_v1_devices(int cgroup_fd, const struct box_device *granted, size_t n);
 
 struct cg_device {
     int major, minor; /* minor -1: any. Character devices, all of them */

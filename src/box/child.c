@@ -205,7 +205,8 @@ static int build_root(struct child *c, struct err *e)
     c->refused = false;
     if (c->p->etc_later && write_etc(c, e) < 0)
         return -1;
-    if (mnt_dev(&c->m, e) < 0 || mnt_user(&c->m, e) < 0)
+    if (extras_etc(&c->m, e) < 0 || mnt_dev(&c->m, e) < 0 || mnt_user(&c->m, e) < 0 ||
+        extras_root(&c->m, e) < 0)
         return -1;
     return make_places(c, e);
 }

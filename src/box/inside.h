@@ -110,6 +110,21 @@ int mnt_dev(struct mounter *m, struct err *e);    /* /dev, and /tmp and /run whe
 int mnt_user(struct mounter *m, struct err *e);   /* the spec's mounts */
 int mnt_kernel(struct mounter *m, struct err *e); /* /proc, /sys and their masks */
 
+/* mnt_bind - what lies at path of dir_fd, with what is mounted below it, onto target_fd */
+int mnt_bind(int dir_fd, const char *path, int target_fd, unsigned attrs, const char *what,
+             struct err *e);
+/* mnt_bind_user - one bind of a spec, its target made when it is missing */
+int mnt_bind_user(const struct mounter *m, const struct box_mount *b, struct err *e);
+
+/* ---- extras.c: what devices bring along; all of them do nothing when the spec has none ---------- */
+
+int extras_etc(const struct mounter *m, struct err *e);   /* linker files, before any mount */
+int extras_dev(const struct mounter *m, struct err *e);   /* nodes, in the mounted /dev */
+int extras_root(const struct mounter *m, struct err *e);  /* tree, binds, links, files */
+int extras_proc(const struct mounter *m, int proc_fd, struct err *e);
+/* extras_check - are all paths of the spec's extras what they may be? ERR_INPUT */
+int extras_check(const struct box_spec *spec, struct err *e);
+
 /* ---- spawn.c --------------------------------------------------------------------------------- */
 
 uint64_t box_memory_total(void);

@@ -95,7 +95,7 @@ static int remount(int target_fd, unsigned attrs, struct err *e)
 
 /* bind what lies at path of dir_fd onto target_fd. Without mount_setattr (before 5.12) what is
  * mounted below it stays behind, as it could not be made read-only. */
-static int bind(int dir_fd, const char *path, int target_fd, unsigned attrs, const char *what,
+int mnt_bind(int dir_fd, const char *path, int target_fd, unsigned attrs, const char *what,
                 struct err *e)
 {
     AUTO_FD int tree = -1;
@@ -309,14 +309,15 @@ int mnt_dev(struct mounter *m, struct err *e)
         mnt_attach(m->dev_fd, at, "/dev", e) < 0)
         return -1;
     if (make_nodes(m->dev_fd, e) < 0 || make_links(m->dev_fd, e) < 0 ||
-        mount_pts(m->dev_fd, m->p->ids.kind != IDS_ONE, e) < 0 || mount_shm_and_queues(m, e) < 0)
+        mount_pts(m->dev_fd, m->p->ids.kind != IDS_ONE, e) < 0 ||
+        mount_shm_and_queues(m, e) < 0 || extras_dev(m, e) < 0)
         return -1;
     return m->p->spec->read_only_root ? scratch_dirs(m, e) : 0;
 }
 
 /* ---- what the spec names --------------------------------------------------------------------------- */
 
-static int bind_user(const struct mounter *m, const struct box_mount *b, struct err *e)
+int mnt_bind_user(const struct mounter *m, const struct box_mount *b, struct err *e)
 {
     AUTO_FD int src = open(b->src, O_PATH | O_CLOEXEC);
     AUTO_FD int at = -1;
@@ -329,7 +330,7 @@ static int bind_user(const struct mounter *m, const struct box_mount *b, struct 
     }
     if (target(m->root_fd, b->dst, S_ISDIR(st.st_mode), &at, e) < 0)
         return err_at(e, "mount %s", b->src);
-    return bind(src, "", at, ATTRS_DATA | (b->rw ? 0 : ATTR_RDONLY), b->src, e);
+    return mnt_bind(src, "", at, ATTRS_DATA | (b->rw ? 0 : ATTR_RDONLY), b->src, e);
 }
 
 int mnt_user(struct mounter *m, struct err *e)
@@ -338,7 +339,7 @@ int mnt_user(struct mounter *m, struct err *e)
         const struct box_mount *b = &m->p->spec->mounts[i];
         AUTO_FD int at = -1;
         if (b->kind == BOX_BIND) {
-            if (bind_user(m, b, e) < 0)
+            if (mnt_bind_user(m, b, e) < 0)
                 return -1;
             continue;
         }
@@ -355,6 +356,8 @@ int mnt_user(struct mounter *m, struct err *e)
 static const char *const masked_proc[] = {
     "acpi",        "asound",      "interrupts",  "kcore", "keys",
     "latency_stats", "sched_debug", "scsi",      "timer_list", "timer_stats"};
+/* what tells of all cards of the machine, to a box that was given none */
+static const char *const masked_drivers[] = {"driver/nvidia"};
 static const char *const masked_sys[] = {"firmware", "devices/virtual/powercap"};
 static const char *const read_only_proc[] = {"bus", "fs", "irq", "sys", "sysrq-trigger"};
 
@@ -397,7 +400,7 @@ static int make_read_only(int fs_fd, struct err *e)
             continue;
         if (at < 0)
             return err_sys(e, errno, "make /proc/%s of the box read-only", name);
-        if (bind(fs_fd, name, at, ATTR_RDONLY | ATTRS_NONE, name, e) < 0)
+        if (mnt_bind(fs_fd, name, at, ATTR_RDONLY | ATTRS_NONE, name, e) < 0)
             return -1;
     }
     return 0;
@@ -474,7 +477,11 @@ int mnt_kernel(struct mounter *m, struct err *e)
     AUTO_FD int empty = -1;
 
     if (mount_proc(m, &proc, e) < 0 || make_read_only(proc, e) < 0 ||
+        extras_proc(m, proc, e) < 0 ||
         mask(m->dev_fd, proc, masked_proc, N_ELEMS(masked_proc), &empty, e) < 0)
+        return -1;
+    if (!m->p->spec->extras && mask(m->dev_fd, proc, masked_drivers, N_ELEMS(masked_drivers),
+                                    &empty, e) < 0)
         return -1;
     if (mount_sys(m, &sys, e) < 0)
         return -1;

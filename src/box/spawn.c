@@ -77,26 +77,19 @@ static bool is_below(const char *path, const char *dir)
     return strncmp(path, dir, n) == 0 && (path[n] == '/' || !path[n]);
 }
 
-int box_mount_target_ok(const char *dst, struct err *e)
-{
-    char at[PATH_MAX];
-
-    if (normalise(dst ? dst : "", at, "mount target", e) < 0)
-        return -1;
-    if (!at[1] || strcmp(at, "/dev") == 0 || is_below(at, "/proc") || is_below(at, "/sys"))
-        return err_set(e, ERR_INPUT, "mount target %s is the box's own", at);
-    return 0;
-}
-
 static int check_mounts(struct plan *p, struct err *e)
 {
+    char dst[PATH_MAX];
+
     for (size_t i = 0; i < p->spec->n_mounts; i++) {
         const struct box_mount *m = &p->spec->mounts[i];
         if (m->kind == BOX_BIND && (!m->src || m->src[0] != '/'))
             return err_set(e, ERR_INPUT, "mount source %.200s: want an absolute path",
                            m->src ? m->src : "(none)");
-        if (box_mount_target_ok(m->dst, e) < 0)
+        if (normalise(m->dst ? m->dst : "", dst, "mount target", e) < 0)
             return -1;
+        if (!dst[1] || strcmp(dst, "/dev") == 0 || is_below(dst, "/proc") || is_below(dst, "/sys"))
+            return err_set(e, ERR_INPUT, "mount target %s is the box's own", dst);
     }
     return 0;
 }
@@ -132,7 +125,7 @@ static int check_spec(struct plan *p, struct err *e)
     if (!spec->argv || !spec->argv[0] || !spec->argv[0][0])
         return err_set(e, ERR_INPUT, "no command: neither the image nor the caller names one");
     if (normalise(spec->cwd && *spec->cwd ? spec->cwd : "/", p->cwd, "working directory", e) < 0 ||
-        check_mounts(p, e) < 0)
+        check_mounts(p, e) < 0 || extras_check(spec, e) < 0)
         return -1;
     if (is_below(p->cwd, "/proc") || is_below(p->cwd, "/sys"))
         return err_set(e, ERR_INPUT, "working directory %s: not below /proc or /sys", p->cwd);
@@ -474,7 +467,9 @@ int box_spawn(struct box *b, const struct box_spec *spec, struct err *e)
             &(struct cg_limits){.memory_bytes = spec->memory_bytes,
                                 .cpu_millis = spec->cpu_millis,
                                 .pids_max = spec->pids_max,
-                                .devices = p->ids.kind == IDS_HOST});
+                                .devices = p->ids.kind == IDS_HOST,
+                                .granted = spec->extras ? spec->extras->devices : NULL,
+                                .n_granted = spec->extras ? spec->extras->n_devices : 0});
     init = p->init_fd = sealed_init(spec->scratch, e);
     if (init < 0 || root_prepare(p, e) < 0)
         return -1;

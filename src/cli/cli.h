@@ -18,12 +18,7 @@
 #include "run/run.h"
 #include "store/blob.h"
 
-enum opt_kind {
-    OPT_FLAG,
-    OPT_TEXT,
-    OPT_LIST,
-    OPT_MAYBE, /* a list, each --NAME=VALUE; a bare --NAME stands for "*" */
-};
+enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_LIST };
 
 #define OPT_TASK "[TASK=]"
 struct opt {
@@ -142,7 +137,7 @@ void table_print(struct table *t, FILE *to); /* columns aligned; frees */
 void help_command(const struct command *cmd, FILE *to);
 void help_all(FILE *to);
 int cmd_help(struct cli *c);
-int cmd_completion(struct cli *c); /* completion.c */
+int cmd_completion(struct cli *c);
 
 /* ---- progress.c ---- */
 struct progress;
@@ -153,7 +148,7 @@ void progress_events_to(struct progress *p, FILE *events); /* --events: one JSON
 void progress_summary(struct progress *p, const struct cli *c, const struct run_outcome *o);
 void progress_free(struct progress *p);
 
-/* ---- mounts.c, cmd_run.c, for others too ---- */
+/* ---- cmd_run.c, for others too ---- */
 /* -v flags -> mounts; sources are made absolute and must exist */
 int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n, struct err *e);
 /* cli_mount - one of them, as text */
@@ -174,6 +169,14 @@ int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct
 
 /* cli_find_artifact - a7, sha256:PREFIX, RUN/TASK:OUTPUT, a tag, or a path (by content) */
 int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err *e);
+
+/* GPUs of a command of its own (box --gpus): taken before the start, held until lent_done() */
+struct box_spec;
+struct gpus_lent;
+/* gpus_lend - take what --gpus asks for, waiting as long as --gpu-wait says, and put it into s; s
+ * keeps what *gives owns. *gives is NULL without --gpus, and for --gpus none */
+int gpus_lend(struct cli *c, struct box_spec *s, struct gpus_lent **gives, struct err *e);
+void gpus_lent_done(struct gpus_lent *l);
 
 /* doctor_gpus - the line of `doctor` about GPUs, in both forms */
 void doctor_gpus(struct cli *c, struct table *t, struct jw *w);

@@ -84,8 +84,6 @@ static int fill_limits(struct cli *c, struct box_spec *s, struct err *e)
         opt_size(c, "shm-size", &s->shm_bytes, e) < 0)
         return -1;
     s->pids_max = (uint32_t)(pids > 4000000 ? 4000000 : pids);
-    if (opt_text(c, "gpus") && strcmp(opt_text(c, "gpus"), "none") != 0)
-        return err_set(e, ERR_MISSING, "--gpus: this version gives no GPU to boxes");
     return 0;
 }
 
@@ -285,6 +283,7 @@ int cmd_box(struct cli *c)
                          .as_init_parent_death = true};
     char name[STORE_TMP_NAME];
     AUTO_FD int lock = -1;
+    struct gpus_lent *gpus = NULL;
     struct db_image row;
     struct image img;
     struct err e = {0};
@@ -312,10 +311,11 @@ int cmd_box(struct cli *c)
                                        c->args[0]),
                                &e)),
                BOX_FAILED;
-    if (store_tmp_dir(c->store, "box", name, &lock, &e) < 0)
+    if (gpus_lend(c, &s, &gpus, &e) < 0 || store_tmp_dir(c->store, "box", name, &lock, &e) < 0)
         return (void)cli_fail(&e), BOX_FAILED;
     s.scratch = arena_printf(&c->a, "%s/tmp/%s", c->home, name);
     rc = run_box(c, &s, &e);
+    gpus_lent_done(gpus);
     (void)store_drop(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
     if (rc < 0) {
         (void)cli_fail(&e);

@@ -264,6 +264,7 @@ static int show_task(struct cli *c, int64_t task, struct err *e)
         }
         if (a->cpu_usec > 0)
             line("cpu", "%.2f s", (double)a->cpu_usec / 1e6);
+        text_line("gpus", a->gpus_json);
         text_line("enforced", a->enforced_json);
         if (a->dir.len)
             line("log", "%s/%.*s/log", c->home, STR_ARG(a->dir));

@@ -27,7 +27,7 @@ const struct opt global_opts[] = {
     {"name", 0, OPT_TEXT, "NAME", "name of the run", NULL, NULL},                             \
     {"experiment", 0, OPT_TEXT, "NAME", "experiment it belongs to (Default)", NULL, NULL},    \
     {"no-cache", 0, OPT_FLAG, NULL, "run every task, even if its result is known", NULL, NULL}, \
-    {"refresh", 0, OPT_MAYBE, "TASK", "run this task anew; all without =TASK", NULL, NULL},         \
+    {"refresh", 0, OPT_LIST, "TASK", "run this task anew (\"*\": all)", NULL, NULL},          \
     {"cache-max-age", 0, OPT_TEXT, "DURATION", "take results from the cache up to this age", NULL, NULL}, \
     {"network", 0, OPT_TEXT, OPT_TASK "MODE", "none (default) or host", NULL, networks},  \
     {"packages", 0, OPT_TEXT, "POLICY", "how packages_to_install are met: wheels, image or network", NULL, policies}, \
@@ -35,7 +35,8 @@ const struct opt global_opts[] = {
     {"volume", 'v', OPT_LIST, OPT_TASK "SRC:DST[:rw]", "mount a host path into every task (or one), read-only unless :rw", "mount", NULL}, \
     {"env", 'e', OPT_LIST, "K=V", "set an environment variable in every task", NULL, NULL},   \
     {"retries", 0, OPT_TEXT, OPT_TASK "N", "attempts after a failure, for tasks without a retry policy; TASK=N even with one", NULL, NULL}, \
-    {"gpus", 0, OPT_TEXT, "N", "none: run GPU tasks without one", NULL, NULL},                \
+    {"gpus", 0, OPT_TEXT, "N", "at most N GPUs at a time; none: run GPU tasks without", NULL, NULL}, \
+    {"gpu-wait", 0, OPT_TEXT, "DURATION", "how long a task waits for GPUs that others have (24h)", NULL, NULL}, \
     {"jobs", 'j', OPT_TEXT, "N", "tasks at a time (default: number of CPUs)", NULL, NULL},    \
     {"timeout", 0, OPT_TEXT, "DURATION", "stop the run after this time", NULL, NULL},         \
     {"task-timeout", 0, OPT_TEXT, "DURATION", "stop a task after this time", NULL, NULL},     \
@@ -48,7 +49,7 @@ const struct opt global_opts[] = {
 static const struct opt run_opts[] = {
     RUN_OPTS,
     {"detach", 'd', OPT_FLAG, NULL, "print the run's name and go on in the background", NULL, NULL},
-    {"events", 0, OPT_TEXT, "FILE", "append one JSON line for each event to FILE", NULL, NULL},
+    {"events", 0, OPT_TEXT, "FILE", "write one JSON line for each event", NULL, NULL},
     {0},
 };
 static const struct opt plan_opts[] = {RUN_OPTS, {0}};
@@ -79,7 +80,8 @@ static const struct opt box_opts[] = {
     {"user", 'u', OPT_TEXT, "USER", "user or uid[:gid] inside", NULL, NULL},
     {"workdir", 'w', OPT_TEXT, "DIR", "working directory inside", NULL, NULL},
     {"pids", 0, OPT_TEXT, "N", "limit of processes", NULL, NULL},
-    {"gpus", 0, OPT_TEXT, "N", "none: this version gives no GPU to boxes", NULL, NULL},
+    {"gpus", 0, OPT_TEXT, "GPUS", "N, all, none, device=ID,ID or TYPE=N (amd.com/gpu=2)", NULL, NULL},
+    {"gpu-wait", 0, OPT_TEXT, "DURATION", "wait so long for GPUs that others have", NULL, NULL},
     {"interactive", 'i', OPT_FLAG, NULL, "keep standard input open", NULL, NULL},
     {"tty", 't', OPT_FLAG, NULL, "give the command a terminal", NULL, NULL},
     {0},

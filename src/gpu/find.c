@@ -34,7 +34,7 @@ const char *gpu_vendor_name(enum gpu_vendor v)
 /* ---- reading
  * ------------------------------------------------------------------------------ */
 
-static int root_open(const struct gpu_set *s, const char *path, int flags)
+int root_open(const struct gpu_set *s, const char *path, int flags)
 {
     return fd_open_in_root(s->root_fd, path, flags | O_CLOEXEC, 0);
 }

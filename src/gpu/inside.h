@@ -4,6 +4,7 @@
 #define GPU_INSIDE_H
 
 #include "gpu/gpu.h"
+#include "gpu/grant.h"
 
 #define LIMIT_GPU_TEXT (64 * 1024) /* files of /proc and /sys that we read */
 #define LIMIT_GPU_DIR 4096         /* entries of one directory */
@@ -53,6 +54,37 @@ bool next_line(struct str *rest, struct str *line);
  * returns false */
 void tegra_list(struct gpu_set *s,
                 bool (*fn)(void *ctx, struct str kind, const char *path), void *ctx);
+
+/* ---- grant.c: adding to a grant; texts are copied
+ * ------------------------------------------------ */
+
+struct granting {
+    struct arena *a;
+    struct gpu_set *s;
+    struct grant *g;
+};
+void grant_node(struct granting *w, const struct gpu_node *n);
+/* bind a path below the root to dst, read-only unless rw */
+void grant_bind(struct granting *w, const char *path, const char *dst, bool rw);
+void grant_link(struct granting *w, const char *path, const char *target);
+void grant_lib(struct granting *w, const char *name, const char *path);
+void grant_lib_dir(struct granting *w, const char *dir);
+void grant_file(struct granting *w, const char *path, struct str text);
+void grant_proc(struct granting *w, const char *path, struct str text);
+void grant_env(struct granting *w, const char *name, const char *value);
+const char *grant_env_of(const struct granting *w,
+                         const char *name); /* NULL when absent */
+void grant_notice(struct granting *w, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* nvlibs.c: libraries and files of the NVIDIA driver */
+int grant_nvidia_files(struct granting *w, struct err *e);
+
+/* elf_soname - is this a shared object of this machine, and what does it call itself?
+ * soname is "" when it says nothing. The bytes are foreign. */
+bool elf_soname(int fd, char *soname, size_t size);
+
+int root_open(const struct gpu_set *s, const char *path, int flags);
 
 int find_nvidia(struct gpu_set *s, struct err *e); /* nvidia.c */
 int find_pci(struct gpu_set *s,

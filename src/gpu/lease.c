@@ -433,7 +433,7 @@ int lease_take(const struct gpu_set *s, const struct lease_want *w, struct ticke
     if (queue < 0)
         return -1;
     if (w->count > LEASE_MAX || ready < w->count)
-        return gpu_enough(&(struct gpu_want){STR("GPU"), w->count}, w->candidates, w->n,
+        return gpu_enough(&(struct gpu_want){STR(""), w->count}, w->candidates, w->n,
                           e) < 0
                    ? -1
                    : err_set(e, ERR_LIMIT, "%u GPUs: a task can have %d at most",
@@ -478,4 +478,20 @@ void lease_holder(const struct gpu_set *s, const struct gpu *g,
         (void)snprintf(out, GPU_TEXT_BYTES, "somebody");
     if (try_lock(fd, LOCK_SH))
         (void)snprintf(out + strlen(out), GPU_TEXT_BYTES - strlen(out), " (shared)");
+}
+
+int lease_busy(const struct gpu_set *s, const struct lease_want *w, struct err *e)
+{
+    AUTO_BUF struct buf b = {0};
+
+    buf_init(&b, 300);
+    for (size_t i = 0; i < w->n; i++) {
+        char who[GPU_TEXT_BYTES];
+        lease_holder(s, w->candidates[i], who);
+        if (who[0])
+            buf_addf(&b, "%s%.60s is in use by %.100s", b.len ? "; " : "",
+                     w->candidates[i]->id, who);
+    }
+    return err_set(e, ERR_BUSY, "no GPU became free in time: %s",
+                   b.len ? buf_str(&b) : "others were before us in the queue");
 }

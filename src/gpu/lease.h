@@ -60,6 +60,9 @@ int lease_take(const struct gpu_set *s, const struct lease_want *w, struct ticke
 void lease_holder(const struct gpu_set *s, const struct gpu *g,
                   char out[GPU_TEXT_BYTES]);
 
+/* lease_busy - ERR_BUSY that names who has the GPUs that were waited for; returns -1 */
+int lease_busy(const struct gpu_set *s, const struct lease_want *w, struct err *e);
+
 /* lease_dir - open the directory, making it when it is missing; -1 and ERR_SYS */
 int lease_dir(const struct gpu_set *s, struct err *e);
 /* lease_file_name - PREFIX.<id> with what a file name cannot have replaced */

@@ -39,6 +39,7 @@ struct db_task {
     int32_t exit_code;                   /* DB_NO_EXIT = none */
     int64_t peak_memory_bytes, cpu_usec; /* -1 = unknown */
     struct str uuid;
+    struct str gpus_json; /* of its last attempt: array of ids; "" = none */
 };
 
 struct db_attempt {
@@ -50,6 +51,7 @@ struct db_attempt {
     int64_t peak_memory_bytes, cpu_usec;
     char image_hex[DIGEST_HEX];
     bool oom, timed_out, host_failure;
+    struct str gpus_json; /* array of ids; "" = none */
 };
 
 enum db_artifact_state {

@@ -399,8 +399,8 @@ static int attempts_count(struct db *d, int64_t task, int64_t number, struct err
 int db_attempt_start(struct db *d, const struct db_attempt_new *a, struct err *e)
 {
     static const char sql[] =
-        "INSERT INTO attempt (task, number, state, image, started_ms, host, dir)"
-        " VALUES (?, ?, 'RUNNING', ?, ?, ?, ?)";
+        "INSERT INTO attempt (task, number, state, image, started_ms, host, dir, gpus)"
+        " VALUES (?, ?, 'RUNNING', ?, ?, ?, ?, ?)";
     AUTO_Q struct q q = {0};
     int64_t image;
 
@@ -415,6 +415,7 @@ int db_attempt_start(struct db *d, const struct db_attempt_new *a, struct err *e
     q_i64(&q, a->started_unix_ms);
     q_str(&q, a->host);
     q_str(&q, a->dir);
+    q_str(&q, a->gpus_json);
     if (q_run(&q, e) < 0)
         return err_at(e, "attempt %lld of task %lld", (long long)a->number,
                       (long long)a->task);

@@ -97,6 +97,7 @@ struct db_attempt_new {
     int64_t started_unix_ms;
     struct str dir; /* relative to the home: "runs/<uuid>/<task>.<number>" */
     struct str host, image_hex;
+    struct str gpus_json; /* array of ids; empty = none */
 };
 /* db_attempt_start - ERR_INPUT when that number was recorded before */
 int db_attempt_start(struct db *d, const struct db_attempt_new *a, struct err *e);

@@ -132,6 +132,7 @@ static int task_json(struct arena *a, struct db *d, const struct db_task *t,
     jw_key(w, "outputs");
     io_json(&out, w);
     jw_ki64(w, "host_failures", t->host_failures);
+    jw_kjson(w, "gpus", t->gpus_json, "[]");
     jw_end_obj(w);
     return 0;
 }

@@ -234,6 +234,7 @@ void task_read(struct arena *a, struct q *q, struct db_task *t)
     t->peak_memory_bytes = q_get_known(q);
     t->cpu_usec = q_get_known(q);
     t->uuid = q_get_str_in(a, q);
+    t->gpus_json = q_get_str_in(a, q);
 }
 
 int db_tasks_in(struct arena *a, struct db *d, int64_t run, struct db_task **out,
@@ -300,7 +301,7 @@ int db_task_cache_text(struct db *d, int64_t task, struct buf *text, struct err 
 #define ATTEMPT_COLUMNS                                                                \
     "m.task, m.number, m.state, m.started_ms, m.finished_ms, m.exit_code, m.signal,"   \
     " m.error, s.text, m.dir, m.host, m.peak_memory, m.cpu_usec, i.config, m.oom,"     \
-    " m.timed_out, m.host_failure"
+    " m.timed_out, m.host_failure, m.gpus"
 #define ATTEMPT_JOINS                                                                  \
     " LEFT JOIN doc s ON s.id = m.enforced LEFT JOIN image i ON i.id = m.image"
 
@@ -323,6 +324,7 @@ static void attempt_read(struct arena *a, struct q *q, struct db_attempt *m)
     m->oom = q_get_bool(q);
     m->timed_out = q_get_bool(q);
     m->host_failure = q_get_bool(q);
+    m->gpus_json = q_get_str_in(a, q);
 }
 
 static int attempts_read(struct arena *a, struct q *q, struct db_attempt **out,

@@ -18,7 +18,8 @@ void artifact_read(struct arena *a, struct q *q, struct db_artifact *x);
     "t.cached,"                                                                        \
     " t.cached_from, t.cache_key, i.config, t.attempts, t.host_failures, "             \
     "t.started_ms,"                                                                    \
-    " t.finished_ms, t.exit_code, t.peak_memory, t.cpu_usec, t.uuid"
+    " t.finished_ms, t.exit_code, t.peak_memory, t.cpu_usec, t.uuid,"                \
+    " (SELECT x.gpus FROM attempt x WHERE x.task = t.id AND x.number = t.attempts)"
 #define TASK_TABLES " FROM task t LEFT JOIN image i ON i.id = t.image"
 void task_read(struct arena *a, struct q *q, struct db_task *t);
 

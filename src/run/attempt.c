@@ -146,6 +146,19 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
         jw_end_obj(&w);
     }
     jw_end_arr(&w);
+    put_str(&w, "gpuRoot", at->gpu_root.ptr ? at->gpu_root : STR(""));
+    jw_key(&w, "gpus");
+    jw_arr(&w);
+    for (size_t i = 0; i < at->n_gpus; i++) {
+        jw_obj(&w);
+        put_str(&w, "id", at->gpus[i].id);
+        put_str(&w, "pci", at->gpus[i].pci);
+        put_str(&w, "node", at->gpus[i].node);
+        jw_ki64(&w, "major", at->gpus[i].major);
+        jw_ki64(&w, "minor", at->gpus[i].minor);
+        jw_end_obj(&w);
+    }
+    jw_end_arr(&w);
     jw_kbool(&w, "bare", at->bare);
     jw_end_obj(&w);
     return write_json(dir_fd, "attempt.json", &b, e);
@@ -407,6 +420,18 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
                 .digest = get_str(&r, item, "digest"),
                 .size_bytes = (uint64_t)get_i64(&r, item, "size"),
                 .n_files = (uint64_t)get_i64(&r, item, "files"),
+            };
+    at->gpu_root = get_str(&r, r.root, "gpuRoot");
+    list = get_list(&r, r.root, "gpus", &at->n_gpus);
+    at->gpus = arena_alloc(a, (at->n_gpus + 1) * sizeof(*at->gpus));
+    if (list)
+        yyjson_arr_foreach(list, i, max, item)
+            at->gpus[i] = (struct attempt_gpu){
+                .id = get_str(&r, item, "id"),
+                .pci = get_str(&r, item, "pci"),
+                .node = get_str(&r, item, "node"),
+                .major = (uint32_t)get_i64(&r, item, "major"),
+                .minor = (uint32_t)get_i64(&r, item, "minor"),
             };
     return r.bad ? err_at(e, "attempt.json") : 0;
 }

@@ -24,7 +24,7 @@
 #include "base/mem.h"
 #include "plan/graph.h"
 
-#define ATTEMPT_VERSION 1
+#define ATTEMPT_VERSION 2
 
 struct attempt_mount {
     const char *src, *dst;
@@ -41,6 +41,12 @@ struct attempt_output {
     enum param_type param_type;          /* parameters */
     struct str uri, path;                /* path inside the box */
     const struct value *metadata;        /* artifacts: declared, may be NULL */
+};
+
+/* a GPU that the attempt was given; its lock came with the spawn */
+struct attempt_gpu {
+    struct str id, pci, node;
+    uint32_t major, minor;
 };
 
 struct attempt {
@@ -76,6 +82,9 @@ struct attempt {
     uint32_t host_failures, host_retries; /* of earlier attempts; how many are put up with */
     struct attempt_input *inputs;         /* a task may return an input as its output */
     size_t n_inputs;
+    struct str gpu_root; /* where the driver's files are, "" for "/" */
+    struct attempt_gpu *gpus;
+    size_t n_gpus;
     bool bare;                 /* no outputs to collect, not in the database: a question to an image */
 };
 

@@ -245,8 +245,10 @@ void engine_done(struct engine *en)
             (void)close(j->pidfd);
         if (j && j->dir_fd >= 0)
             (void)close(j->dir_fd);
-        if (j)
+        if (j) {
+            gpus_drop(en, j);
             arena_done(&j->a);
+        }
     }
     loop_free(en->loop);
     for (size_t i = 0; i < 4; i++) {

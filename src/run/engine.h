@@ -59,6 +59,9 @@ struct job {
     bool waiting;        /* for a slot, in en->waiting */
     bool spawn, ended;   /* to be spawned after the commit; has an event to be looked at */
     bool adopted;        /* by resume: watched by its lock, not by a pidfd */
+    bool gpu_told;          /* that it waits for GPUs */
+    int64_t gpu_since_ns;   /* it waits for GPUs since then; 0: it does not */
+    struct job_gpus *gpus;  /* gpus.c: leases until they are handed over, place in the queue */
 };
 
 struct engine {
@@ -87,6 +90,8 @@ struct engine {
     size_t n_ended, cap_ended;
     struct job **spawns;
     size_t n_spawns, cap_spawns;
+    struct job *gpu_heads[4]; /* gpus.c: the first task that waits, of each kind of accelerator */
+    uint32_t gpus_used;
     uint32_t running, jobs_max, cpu_millis_used, cpu_millis_max;
     size_t n_backoff;
     bool in_txn, recorded, blocked_by_memory;
@@ -189,6 +194,24 @@ void run_opts_write(struct buf *out, const struct run_opts *o, const struct io_v
 /* root_input_place - name and URI of a root artifact whose id is known: the box must find it at
  * a path that a URI maps to, whatever it was outside */
 void root_input_place(struct engine *en, struct named_artifacts *in);
+
+/* gpus.c: GPUs of tasks */
+/* gpus_check - before the start: ERR_MISSING when the box lacks what the executor asks for; img NULL
+ * when it is not known yet */
+int gpus_check(struct engine *en, const struct executor *x, const struct image_use *img,
+               struct err *e);
+uint32_t gpus_wanted(const struct engine *en, const struct job *j);
+/* gpus_must_wait - it is not this task's turn, without a look at the machine */
+bool gpus_must_wait(struct engine *en, struct job *j);
+/* gpus_take - 1: it has them (or wants none), 0: it waits, -1: it cannot have them */
+int gpus_take(struct engine *en, struct job *j, struct err *e);
+void gpus_fill(struct engine *en, struct job *j, struct attempt *at);
+/* gpus_fds - the locks, to be sent with the attempt */
+const int *gpus_fds(const struct job *j, size_t *n);
+struct str gpus_json(struct job *j); /* the ids, for the record; empty when there are none */
+void gpus_handed(struct job *j);
+void gpus_ended(struct engine *en, const struct job *j);
+void gpus_drop(struct engine *en, struct job *j); /* leases and place in the queue; none is fine */
 
 /* who.c: who and what a run is recorded with */
 int64_t who_login_uid(void);

@@ -155,7 +155,7 @@ static int ask(struct arena *a, struct run_env *env, const char *tmp, const char
     AUTO_FD int pidfd = -1;
     pid_t pid;
 
-    if (attempt_write(dir_fd, &at, e) < 0 || spawner_run(env->spawner, tmp, &pidfd, &pid, e) < 0 ||
+    if (attempt_write(dir_fd, &at, e) < 0 || spawner_run(env->spawner, tmp, NULL, 0, &pidfd, &pid, e) < 0 ||
         wait_for(pidfd, e) < 0 || result_read_in(a, dir_fd, &r, e) < 0)
         return -1;
     *has_python = result_ok(&r);

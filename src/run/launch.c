@@ -220,6 +220,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
                        STR_ARG(j->plan.image));
     fill_env(en, j, at);
     fill_outputs(j, at);
+    gpus_fill(en, j, at);
     checkpoint = arena_printf(&j->a, "%s/runs/%s/%lld.checkpoint", en->env->home, en->id,
                               (long long)j->row);
     if (fd_mkdirs(AT_FDCWD, checkpoint, 0777, e) < 0)
@@ -307,6 +308,7 @@ static int record_start(struct engine *en, struct job *j, struct err *e)
 
     who_host(host);
     n.host = str_of(host);
+    n.gpus_json = gpus_json(j);
     buf_init(&ingredients, 0);
     task_ingredients(en, j, &ingredients);
     s.cache_text = (struct str){buf_str(&ingredients), ingredients.len};
@@ -324,10 +326,14 @@ int task_launch(struct engine *en, struct task *t, struct err *e)
 
     if (cpu && en->running && en->cpu_millis_used + cpu > en->cpu_millis_max)
         return 0;
+    if (gpus_must_wait(en, j))
+        return 0;
     j->attempts++;
     if (make_attempt_dir(en, j, &why) < 0)
         return task_fail(en, t, &why, e) < 0 ? -1 : 1;
     rc = admit_take(en->home_fd, j->rel, job_memory_bytes(en, j), &why);
+    if (rc == 1 && (rc = gpus_take(en, j, &why)) == 0)
+        admit_give(en->home_fd, j->rel);
     if (rc == 0) { /* other attempts hold it now */
         j->attempts--;
         en->blocked_by_memory = true;
@@ -335,6 +341,7 @@ int task_launch(struct engine *en, struct task *t, struct err *e)
     }
     if (rc < 0 || fill_attempt(en, j, &why) < 0 || attempt_write(j->dir_fd, &j->at, &why) < 0) {
         admit_give(en->home_fd, j->rel);
+        gpus_drop(en, j);
         return task_fail(en, t, &why, e) < 0 ? -1 : 1;
     }
     if (record_start(en, j, e) < 0)
@@ -356,10 +363,14 @@ int task_launch(struct engine *en, struct task *t, struct err *e)
 int task_spawn(struct engine *en, struct job *j, struct err *e)
 {
     AUTO_FREE char *dir = xasprintf("%s/runs/%s", en->env->home, j->rel);
+    const int *fds;
+    size_t n_fds;
     pid_t pid;
 
     j->spawn = false;
-    if (spawner_run(en->env->spawner, dir, &j->pidfd, &pid, e) < 0)
+    fds = gpus_fds(j, &n_fds);
+    if (spawner_run(en->env->spawner, dir, fds, n_fds, &j->pidfd, &pid, e) < 0)
         return -1;
+    gpus_handed(j);
     return job_watch(j, e);
 }

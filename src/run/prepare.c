@@ -156,19 +156,17 @@ static int check_task(struct engine *en, const struct task_def *t, struct buf *m
     const struct executor *x = t->component->executor;
     AUTO_BUF struct buf wheels = {0};
     struct image_use *img;
-    struct err why = {0};
+    struct err why = {0}, no_gpu = {0};
     size_t skip;
     bool shim;
 
-    if ((x->res.accelerator_type.len || x->res.accelerator_count.len) && !en->o.gpus_none) {
-        add_missing(missing, t->key,
-                    "it asks for a GPU, and this version gives none to boxes (--gpus none runs it "
-                    "without)");
-        *worst = ERR_MISSING;
+    img = placeholder_any(x->image) ? NULL : prepare_image(en, x->image, &why);
+    if (gpus_check(en, x, img, &no_gpu) < 0) {
+        add_missing(missing, t->key, no_gpu.text);
+        *worst = no_gpu.code;
     }
     if (placeholder_any(x->image))
         return 0; /* known only when the task starts */
-    img = prepare_image(en, x->image, &why);
     if (!img) {
         if (why.code != ERR_MISSING && why.code != ERR_INPUT) {
             *e = why;

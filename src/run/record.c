@@ -76,6 +76,7 @@ static int adopt(struct engine *en, struct task *t, const struct db_task *row, s
         return -1;
     t->state = TASK_RUNNING;
     j->adopted = true;
+    en->gpus_used += (uint32_t)j->at.n_gpus;
     j->started_mono_ns = clock_mono_ns() - (clock_unix_ms() - row->started_unix_ms) * 1000000;
     en->running++;
     engine_notice(en, t, "task %.*s still runs: adopted", STR_ARG(t->path));

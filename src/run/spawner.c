@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spawner.c - fork supervisors from a process that is still small
  *
- *   engine  --- "<dir>" --------------------->  spawner  -- clone3(CLONE_PIDFD) --> supervisor
+ *   engine  --- "<dir>" + locks on GPUs ----->  spawner  -- clone3(CLONE_PIDFD) --> supervisor
  *           <-- {pid, errno} + pidfd ---------
  *
  * SOCK_SEQPACKET keeps the messages apart. The spawner reaps nothing (SIGCHLD is ignored, so the
@@ -64,18 +64,45 @@ static void send_answer(int sock, pid_t pid, int error, int pidfd)
     (void)sendmsg(sock, &m, MSG_NOSIGNAL);
 }
 
+/* the engine's next wish; 0 when it is gone */
+static ssize_t hear_wish(int sock, char *dir, size_t size, int *fds, size_t *n_fds)
+{
+    union {
+        char bytes[CMSG_SPACE(SPAWN_FDS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {dir, size};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof control.bytes};
+    const struct cmsghdr *c;
+    ssize_t n;
+
+    *n_fds = 0;
+    do
+        n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        *n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(fds, CMSG_DATA(c), *n_fds * sizeof(int));
+    }
+    return n;
+}
+
 static _Noreturn void spawner_loop(int sock)
 {
     char dir[LIMIT_PATH_BYTES];
     bool outside = false;
+    int fds[SPAWN_FDS_MAX];
 
     for (;;) {
-        ssize_t n = recv(sock, dir, sizeof dir - 1, 0);
+        size_t n_fds;
+        ssize_t n = hear_wish(sock, dir, sizeof dir - 1, fds, &n_fds);
         AUTO_FD int pidfd = -1;
         pid_t pid;
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n <= 0)
             _exit(0);
         dir[n] = 0;
@@ -86,8 +113,10 @@ static _Noreturn void spawner_loop(int sock)
         if (pid == 0) {
             (void)close(sock);
             (void)signal(SIGCHLD, SIG_DFL);
-            supervisor_main(dir);
+            supervisor_main(dir, fds, n_fds);
         }
+        for (size_t i = 0; i < n_fds; i++)
+            (void)close(fds[i]);
         if (pid < 0)
             pidfd = -1;
         send_answer(sock, pid, pid < 0 ? errno : 0, pidfd);
@@ -125,7 +154,31 @@ int spawner_start(int *gives_fd, struct err *e)
     return 0;
 }
 
-int spawner_run(int fd, const char *dir, int *gives_pidfd, pid_t *pid, struct err *e)
+static int send_wish(int sock, const char *dir, const int *fds, size_t n_fds)
+{
+    union {
+        char bytes[CMSG_SPACE(SPAWN_FDS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec iov = {(void *)(uintptr_t)dir, strlen(dir)};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    must(n_fds <= SPAWN_FDS_MAX);
+    if (n_fds) {
+        struct cmsghdr *c;
+        m.msg_control = control.bytes;
+        m.msg_controllen = (socklen_t)CMSG_SPACE(n_fds * sizeof(int));
+        c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = (socklen_t)CMSG_LEN(n_fds * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
+    }
+    return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+int spawner_run(int fd, const char *dir, const int *fds, size_t n_fds, int *gives_pidfd,
+                pid_t *pid, struct err *e)
 {
     struct answer a = {0};
     union {
@@ -140,7 +193,7 @@ int spawner_run(int fd, const char *dir, int *gives_pidfd, pid_t *pid, struct er
     const struct cmsghdr *c;
     ssize_t n;
 
-    if (send(fd, dir, strlen(dir), MSG_NOSIGNAL) < 0)
+    if (send_wish(fd, dir, fds, n_fds) < 0)
         return err_sys(e, errno, "ask the spawner for a supervisor");
     do
         n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);

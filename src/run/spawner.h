@@ -15,8 +15,13 @@
 /* spawner_start - fork it; gives the engine's end of the socket. It ends when that is closed. */
 int spawner_start(int *gives_fd, struct err *e);
 
+#define SPAWN_FDS_MAX 64
+
 /* spawner_run - have it fork a supervisor for the attempt in `dir` (absolute); waits for the
- * answer (a fraction of a millisecond). Gives a pidfd. */
-int spawner_run(int fd, const char *dir, int *gives_pidfd, pid_t *pid, struct err *e);
+ * answer (a fraction of a millisecond). Gives a pidfd.
+ *
+ * fds  borrowed; the supervisor holds copies of these for its life (locks on GPUs) */
+int spawner_run(int fd, const char *dir, const int *fds, size_t n_fds, int *gives_pidfd,
+                pid_t *pid, struct err *e);
 
 #endif

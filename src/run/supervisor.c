@@ -5,8 +5,8 @@
  *       its pidfd, its output pipe, a timer (deadline, grace, log of the kill) and SIGTERM
  *   -> usage and verdict -> outputs into the store -> result.json by rename -> exit
  *
- * It has left the caller's session, holds no terminal, no database and no lock but its own; the
- * engine may die and come back. It allocates little and leaves the freeing to its exit.
+ * It has left the caller's session, holds no terminal, no database and no locks but its own and
+ * those on its GPUs; the engine may die and come back. It allocates little and leaves the freeing to its exit.
  */
 #include "run/supervisor.h"
 
@@ -31,10 +31,13 @@
 #include "run/attempt.h"
 #include "run/collect.h"
 #include "run/diskwatch.h"
+#include "run/lend.h"
 #include "run/log.h"
+#include "run/spawner.h"
 #include "store/blob.h"
 
 #define GRACE_MS 10000           /* between the stop signal and the kill, as docker */
+#define LOST_MS 10000            /* a box that does not die of SIGKILL hangs in a driver */
 #define LOG_PIPE_BYTES (1 << 20) /* a burst of output must not stall the task */
 #define LOCK_TRIES 50            /* 100 ms in all */
 #define LOCK_PAUSE_NS 2000000
@@ -48,10 +51,13 @@ struct supervisor {
     struct runlog log;
     int log_pipe;
     struct diskwatch disk;
-    bool killing;         /* the stop signal was sent, the timer now means the kill */
+    bool killing;         /* we stop it */
+    bool dying;           /* it was killed or has ended; the timer now means that it is lost */
+    bool lost;
     enum attempt_end end; /* why we stopped it, and in words: */
     const char *why;
     bool wall_first;      /* the timer stands for the task's time-out, not for the run's */
+    int64_t since_mono_us;
 };
 
 static void set_error(struct supervisor *s, enum attempt_end end, const char *text)
@@ -63,7 +69,29 @@ static void set_error(struct supervisor *s, enum attempt_end end, const char *te
 
 /* ---- becoming a supervisor ----------------------------------------------------------------- */
 
-static void leave_the_caller(void)
+static int by_value(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void close_all_but(const int *keep, size_t n)
+{
+    int sorted[SPAWN_FDS_MAX];
+    unsigned from = 3;
+
+    memcpy(sorted, keep, n * sizeof *keep);
+    qsort(sorted, n, sizeof *sorted, by_value);
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned)sorted[i] > from)
+            (void)syscall(SYS_close_range, from, (unsigned)sorted[i] - 1, 0);
+        from = (unsigned)sorted[i] + 1;
+    }
+    (void)syscall(SYS_close_range, from, ~0U, 0);
+}
+
+static void leave_the_caller(const int *locks, size_t n_locks)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -73,7 +101,7 @@ static void leave_the_caller(void)
     if (null >= 0)
         for (int fd = 0; fd < 3; fd++)
             (void)dup2(null, fd);
-    (void)syscall(SYS_close_range, 3, ~0U, 0);
+    close_all_but(locks, n_locks);
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGINT, SIG_DFL);
@@ -165,6 +193,8 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
                                          .dst = at->mounts[i].dst,
                                          .rw = at->mounts[i].rw};
     spec.n_mounts = n;
+    if (lend_gpus(&s->a, at, &spec, &s->r, e) < 0)
+        return -1;
     return box_start(&spec, &s->box, e);
 }
 
@@ -194,6 +224,9 @@ static void stop_box(struct supervisor *s, enum attempt_end end, const char *why
 {
     if (s->killing) {
         (void)box_kill(s->box);
+        if (!s->dying)
+            arm(timer, LOST_MS);
+        s->dying = true;
         return;
     }
     s->killing = true;
@@ -222,7 +255,7 @@ static void watch_disk(struct supervisor *s, int timer)
     static const char *const names[] = {"out", "params"};
     char human[24];
 
-    if (s->killing ||
+    if (s->killing || s->dying ||
         !diskwatch_over(&s->disk, s->box, s->dir_fd, names, s->at.bare ? 0 : N_ELEMS(names)))
         return;
     size_human(s->at.disk_bytes, human);
@@ -231,23 +264,37 @@ static void watch_disk(struct supervisor *s, int timer)
              timer);
 }
 
+static void on_timer(struct supervisor *s, int timer)
+{
+    uint64_t ticks;
+
+    (void)!read(timer, &ticks, sizeof ticks);
+    if (s->dying)
+        s->lost = true;
+    else
+        stop_for_time(s, timer);
+}
+
 static void watch_box(struct supervisor *s, int timer, int signals)
 {
     struct pollfd p[] = {{box_pidfd(s->box), POLLIN, 0},
                          {s->log_pipe, POLLIN, 0},
                          {timer, POLLIN, 0},
-                         {signals, POLLIN, 0}};
+                         {signals, POLLIN, 0},
+                         {box_news_fd(s->box), POLLIN, 0}};
 
-    while (!(p[0].revents & (POLLIN | POLLHUP | POLLERR))) {
+    while (!(p[0].revents & (POLLIN | POLLHUP | POLLERR)) && !s->lost) {
         if (poll(p, N_ELEMS(p), s->killing ? -1 : diskwatch_wait_ms(&s->disk)) < 0)
             continue; /* EINTR: nothing else can happen to a valid set */
         watch_disk(s, timer);
         if (p[1].revents && !drain_log(s))
             p[1].fd = -1;
-        if (p[2].revents) {
-            uint64_t ticks;
-            (void)!read(timer, &ticks, sizeof ticks);
-            stop_for_time(s, timer);
+        if (p[2].revents)
+            on_timer(s, timer);
+        if (p[4].revents) { /* the command has ended, and all that it left behind is killed */
+            p[4].fd = -1;
+            s->dying = true;
+            arm(timer, LOST_MS);
         }
         if (p[3].revents) {
             struct signalfd_siginfo info;
@@ -260,7 +307,7 @@ static void watch_box(struct supervisor *s, int timer, int signals)
 
 static void name_the_end(struct supervisor *s, const struct box_result *b)
 {
-    char text[160], hint[80] = "";
+    char text[160], why[480], hint[80] = "";
 
     if (b->pids_hit)
         snprintf(hint, sizeof hint, "; it reached its limit of %u processes", s->at.pids_max);
@@ -272,8 +319,8 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
     s->r.enforced = arena_str(&s->a, str_of(b->enforced));
     s->r.end = END_EXITED;
     if (strstr(b->enforced, "\"overlay\":false")) {
-        s->r.notices = arena_alloc(&s->a, sizeof(*s->r.notices));
-        s->r.notices[s->r.n_notices++] =
+        s->r.notices = arena_grow(&s->a, s->r.notices, &s->r.n_notices, sizeof(*s->r.notices));
+        s->r.notices[s->r.n_notices - 1] =
             STR("this host gives no overlayfs: boxes run flat, each from a copy of its image");
     }
     if (s->killing) {
@@ -286,6 +333,9 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
         else
             snprintf(text, sizeof text, "out of memory: the kernel killed it (no limit was set)");
         set_error(s, END_EXITED, text);
+    } else if ((b->signal || b->exit_code) &&
+               lend_failed(&s->at, s->since_mono_us, why, sizeof why)) {
+        set_error(s, END_HOST, why);
     } else if (b->signal) {
         snprintf(text, sizeof text, "killed by signal %d (%s)%s", b->signal, strsignal(b->signal),
                  hint);
@@ -294,6 +344,16 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
         snprintf(text, sizeof text, "exit code %d%s", b->exit_code, hint);
         set_error(s, END_EXITED, text);
     }
+}
+
+/* It did not die of SIGKILL: something of it hangs in the kernel, most likely in a driver. There is
+ * nothing to wait for and nothing to collect; the run goes on without it. */
+static void name_the_lost(struct supervisor *s)
+{
+    static const char text[] = "LOST: its processes did not die within 10 s of SIGKILL";
+
+    set_error(s, s->end == END_CANCELED || s->end == END_TIMEOUT ? s->end : END_HOST, text);
+    lend_quarantine(&s->at, "a task did not die of SIGKILL on it");
 }
 
 static void not_started(struct supervisor *s, const struct err *e)
@@ -373,6 +433,12 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     set_timer(s, timer);
     diskwatch_init(&s->disk, s->at.disk_bytes);
     watch_box(s, timer, signals);
+    if (s->lost) {
+        name_the_lost(s);
+        runlog_close(&s->log);
+        box_abandon(s->box);
+        return 0;
+    }
     if (box_finish(s->box, &b, e) < 0) {
         rc = -1;
     } else {
@@ -402,12 +468,13 @@ static bool no_room(int sys)
     return sys == ENOSPC || sys == EDQUOT || sys == EFBIG || sys == EROFS;
 }
 
-_Noreturn void supervisor_main(const char *dir)
+_Noreturn void supervisor_main(const char *dir, const int *locks, size_t n_locks)
 {
     struct supervisor s = {.dir_fd = -1, .lock_fd = -1, .log_pipe = -1};
     struct err e = {0};
 
-    leave_the_caller();
+    leave_the_caller(locks, n_locks);
+    s.since_mono_us = lend_mono_us();
     s.r.started_unix_ms = clock_unix_ms();
     s.r.enforced = STR("{}");
     if (take_attempt(&s, dir, &e) < 0) {

@@ -117,11 +117,6 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
     if (exec_plan_in(&j->a, &en->g, t, &j->plan, e) < 0 ||
         exec_resources(&j->a, &en->g, t, &j->res, e) < 0)
         return -1;
-    if (j->res.accelerators && !en->o.gpus_none)
-        return err_set(e, ERR_MISSING,
-                       "it asks for %u %.*s, and this version gives no GPU to boxes "
-                       "(--gpus none runs it without)",
-                       j->res.accelerators, STR_ARG(j->res.accelerator_type));
     own = run_task_opts_in(&j->a, &en->o, t->def->key, t->path);
     if (own.memory_bytes) {
         j->res.memory_limit_bytes = own.memory_bytes;
@@ -277,6 +272,7 @@ int task_ended(struct engine *en, struct job *j, struct err *e)
                                                                : en->cpu_millis_used;
     if (job_memory_bytes(en, j))
         admit_give(en->home_fd, j->rel);
+    gpus_ended(en, j);
     if (!won)
         return err_set(e, ERR_BUSY, "another dugout committed task %.*s of this run",
                        STR_ARG(t->path));

@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from conftest import pipeline, sh
+
 import gputree
 from gputree import DRIVER, PCI, UUID
 
@@ -130,3 +132,420 @@ def test_drains_of_other_users_do_not_count(two):
     f.write_text("mine now\n")
     os.chown(f, 12345, 12345)
     assert gpus(two)[0]["state"] == "free"
+
+
+# ---- boxes: exact nodes, files, environment, device rules --------------------------------------
+
+LIB = "/usr/local/dugout/nv/lib"
+NODES = "cd /dev; find . -type c | grep -e nvidia -e dri -e kfd | sort"
+
+
+def nodes(d, *args, image="tiny"):
+    """Device nodes of GPUs in a box: path -> major:minor."""
+    r = d.ok("box", *args, image, "--", "sh", "-c", NODES + ' | while read n; do stat -c "%n %t:%T %a" $n; done')
+    return {w[0][1:]: "%d:%d %s" % (*(int(x, 16) for x in w[1].split(":")), w[2])
+            for w in map(str.split, r.out.splitlines())}
+
+
+def test_a_box_has_the_nodes_of_its_gpu_and_no_other(two):
+    assert nodes(two, "--gpus", "1") == {
+        "/nvidiactl": "195:255 666", "/nvidia-uvm": "%d:0 666" % gputree.UVM,
+        "/nvidia-uvm-tools": "%d:1 666" % gputree.UVM, "/nvidia1": "195:1 666"}
+    assert "/nvidia0" in nodes(two, "--gpus", "device=1")
+    assert {"/nvidia0", "/nvidia1"} <= set(nodes(two, "--gpus", "all"))
+    assert nodes(two) == {} and nodes(two, "--gpus", "none") == {}
+
+
+def test_an_image_cannot_ask_for_gpus_by_itself(two, tiny_tar):
+    two.ok("image", "import", tiny_tar, "--name", "greedy", "--env", "NVIDIA_VISIBLE_DEVICES=all")
+    assert nodes(two, image="greedy") == {}
+    r = two.ok("box", "--gpus", "1", "greedy", "--", "sh", "-c", "echo $NVIDIA_VISIBLE_DEVICES")
+    assert r.out.strip() == UUID[0]
+
+
+def test_mig_boxes_get_their_instance(dugout, tmp_path):
+    use(dugout, gputree.nvidia(tmp_path / "machine", mig=(0,)))
+    assert nodes(dugout, "--gpus", "device=0:2:0") == {
+        "/nvidiactl": "195:255 666", "/nvidia-uvm": "%d:0 666" % gputree.UVM,
+        "/nvidia-uvm-tools": "%d:1 666" % gputree.UVM, "/nvidia1": "195:1 666",
+        "/nvidia-caps/nvidia-cap120": "%d:120 666" % gputree.CAPS,
+        "/nvidia-caps/nvidia-cap121": "%d:121 666" % gputree.CAPS}
+    r = dugout.ok("box", "--gpus", "nvidia.com/mig-1g.5gb=2", "tiny", "--", "env")
+    assert "NVIDIA_VISIBLE_DEVICES=MIG-%s/1/0,MIG-%s/2/0\n" % (UUID[0], UUID[0]) in r.out
+    assert "does not tell their size" in r.err
+
+
+def test_amd_and_intel_boxes_get_nodes_only(dugout, tmp_path):
+    use(dugout, gputree.amd(tmp_path / "amd"))
+    assert nodes(dugout, "--gpus", "1") == {"/kfd": "%d:0 666" % gputree.KFD,
+                                           "/dri/renderD128": "226:128 666"}
+    r = dugout.ok("box", "--gpus", "device=1", "tiny", "--", "sh", "-c",
+                  "env; test ! -e /usr/local/dugout")
+    assert "ROCR_VISIBLE_DEVICES=GPU-00000000000003e9\n" in r.out
+    use(dugout, gputree.intel(tmp_path / "intel"))
+    assert nodes(dugout, "--gpus", "gpu.intel.com/i915=1") == {"/dri/renderD128": "226:128 666"}
+
+
+def test_the_drivers_libraries_are_there_by_all_their_names(two):
+    r = two.ok("box", "--gpus", "1", "tiny", "--", "sh", "-c",
+               "cd %s; for f in *; do echo $f $(readlink $f); done" % LIB)
+    v = DRIVER
+    assert dict(line.partition(" ")[::2] for line in r.out.splitlines()) == {
+        "libcuda.so": "libcuda.so.1", "libcuda.so.1": "libcuda.so." + v, "libcuda.so." + v: "",
+        "libnvidia-ml.so.1": "libnvidia-ml.so." + v, "libnvidia-ml.so." + v: "",
+        "libnvidia-ptxjitcompiler.so.1": "libnvidia-ptxjitcompiler.so." + v,
+        "libnvidia-ptxjitcompiler.so." + v: "",
+        "libnvidia-brandnew.so.1": "libnvidia-brandnew.so." + v, "libnvidia-brandnew.so." + v: ""}
+    r = two.ok("box", "--gpus", "1", "--env", "NVIDIA_DRIVER_CAPABILITIES=video", "tiny", "--", "ls", LIB)
+    assert r.out.split() == ["libnvidia-encode.so.1", "libnvidia-encode.so." + v]
+    r = two.ok("box", "--gpus", "1", "--env", "NVIDIA_DRIVER_CAPABILITIES=all", "tiny", "--", "ls", LIB)
+    assert "libGLX_nvidia.so.0" in r.out and "libGLX_indirect.so.0" in r.out
+    r = two.ok("box", "--gpus", "1", "tiny", "--", "sh", "-c",
+               "nvidia-smi; cat /lib/firmware/nvidia/%s/gsp_ga10x.bin; touch %s/x" % (v, LIB)
+               + "; echo $LD_LIBRARY_PATH $CUDA_DEVICE_ORDER; cat /etc/ld.so.conf.d/000-dugout.conf")
+    assert r.out == "smi\nfirmware%s PCI_BUS_ID\n%s\n" % (LIB, LIB)
+    assert "Read-only file system" in r.err
+
+
+def test_the_device_rule_knows_the_granted_nodes_only(two):
+    base = "/sys/fs/cgroup/devices/dugout"
+    if not os.path.isdir("/sys/fs/cgroup/devices"):
+        pytest.skip("no v1 devices controller here")
+    script = ("for n in nvidia1 nvidia0; do (: </dev/$n) 2>&1 | sed 's/.*: //'; done; "
+              "mknod /tmp/n c 195 0 2>&1 | sed 's/.*: //'; cat /proc/self/cgroup >/dev/null; sleep 3")
+    with two.start("box", "--gpus", "1", "tiny", "--", "sh", "-c", script) as p:
+        lines = [p.stdout.readline().strip() for _ in range(3)]
+        rules = set()
+        for slot in os.listdir(base):
+            if slot.startswith("slot-") and open("%s/%s/cgroup.procs" % (base, slot)).read():
+                text = open("%s/%s/devices.list" % (base, slot)).read()
+                if "195:" in text:
+                    rules = {r for r in text.splitlines() if r.split()[1].split(":")[0] not in ("1", "5", "136")}
+        p.kill()
+    # the node is there and allowed, and no driver stands behind it; the other is not there at all
+    assert lines[0] in ("No such device or address", "No such device")
+    assert lines[1].lower() in ("no such file or directory", "no such file")
+    assert lines[2] == "Operation not permitted"
+    assert rules == {"c 195:255 rw", "c 195:1 rw", "c %d:0 rw" % gputree.UVM, "c %d:1 rw" % gputree.UVM}
+    two.ok("box", "tiny", "--", "true")  # whoever has that slot next has none of them
+    two.ok("box", "--gpus", "1", "tiny", "--", "true")
+    two.ok("box", "tiny", "--", "true")
+    for slot in os.listdir(base):
+        if slot == "slot-0" and not open("%s/%s/cgroup.procs" % (base, slot)).read():
+            assert "195:" not in open("%s/%s/devices.list" % (base, slot)).read()
+
+
+def test_the_image_of_a_later_cuda_is_refused_and_a_minor_one_is_said(two, tiny_tar):
+    two.ok("image", "import", tiny_tar, "--name", "late", "--env", "NVIDIA_REQUIRE_CUDA=cuda>=13.0")
+    two.ok("image", "import", tiny_tar, "--name", "soon", "--env", "NVIDIA_REQUIRE_CUDA=cuda>=12.8")
+    r = two("box", "--gpus", "1", "late", "--", "true")
+    assert r.rc == 125 and "needs CUDA 13.0" in r.err and DRIVER in r.err
+    r = two.ok("box", "--gpus", "1", "soon", "--", "true")
+    assert "needs CUDA 12.8" in r.err
+    two.ok("box", "--gpus", "1", "--env", "NVIDIA_DISABLE_REQUIRE=1", "late", "--", "true")
+
+
+def test_gpus_that_are_not_there_or_drained_or_busy_are_said(two):
+    r = two("box", "--gpus", "3", "tiny", "--", "true")
+    assert r.rc == 125 and "asks for 3 GPUs, and this box has 2" in r.err
+    r = two("box", "--gpus", "google.com/tpu=1", "tiny", "--", "true")
+    assert r.rc == 125 and "google.com/tpu" in r.err
+    two.ok("gpu", "drain", "0", "-m", "hot")
+    r = two("box", "--gpus", "2", "tiny", "--", "true")
+    assert r.rc == 125 and "is drained: hot" in r.err
+    with two.start("box", "--gpus", "1", "tiny", "--", "sh", "-c", "echo up; sleep 20") as p:
+        assert p.stdout.readline() == "up\n"
+        state = {g["name"]: (g["state"], g["reason"]) for g in gpus(two)}
+        assert state["1"][0] == "in use" and "dugout box tiny (pid %d)" % p.pid in state["1"][1]
+        r = two("box", "--gpus", "1", "--gpu-wait", "300ms", "tiny", "--", "true")
+        assert r.rc == 125 and "dugout box tiny (pid %d)" % p.pid in r.err
+        p.kill()
+    two.ok("box", "--gpus", "1", "--gpu-wait", "5s", "tiny", "--", "true")  # a crash freed it
+
+
+def test_without_the_drivers_libraries_it_is_said_which(dugout, tmp_path):
+    use(dugout, gputree.nvidia(tmp_path / "machine", libs=False))
+    r = dugout("box", "--gpus", "1", "tiny", "--", "true")
+    assert r.rc == 125 and "libcuda.so." + DRIVER in r.err
+
+
+def test_links_of_an_image_lead_nowhere(two, tmp_path, tiny_tar):
+    canary = tmp_path / "canary"
+    canary.mkdir()
+    (canary / "file").write_text("canary")
+    before = os.stat(canary).st_mtime_ns
+    os.makedirs(tmp_path / "rootfs/etc")
+    (tmp_path / "rootfs/etc/ld.so.conf").write_text("include /../../etc/passwd\n")
+    os.symlink(canary, tmp_path / "rootfs/etc/ld.so.conf.d")
+    os.symlink(canary / "file", tmp_path / "rootfs/etc/ld.so.cache")
+    os.makedirs(tmp_path / "rootfs/usr/local/cuda/compat")
+    os.symlink(canary / "file", tmp_path / "rootfs/usr/local/cuda/compat/libcuda.so.999")
+    os.symlink(canary, tmp_path / "rootfs/usr/local/dugout")
+    import shutil
+    import subprocess
+    tar = tmp_path / "hostile.tar"
+    shutil.copy(tiny_tar, tar)
+    subprocess.run(["tar", "-rf", tar, "-C", tmp_path / "rootfs", "."], check=True)
+    two.ok("image", "import", tar, "--name", "hostile")
+    r = two("box", "--gpus", "1", "hostile", "--", "true")
+    assert sorted(os.listdir(canary)) == ["file"] and (canary / "file").read_text() == "canary"
+    assert os.stat(canary).st_mtime_ns == before
+    assert r.rc in (0, 125), r
+
+
+# ---- runs --------------------------------------------------------------------------------------
+
+
+def gpu_task(script, count="1", kind="nvidia.com/gpu", **more):
+    acc = {}
+    if kind is not None:
+        acc["resourceType"] = kind
+    if count is not None:
+        acc["resourceCount"] = count
+    return {**sh(script), "resources": {"accelerator": acc}, "cache": False, **more}
+
+
+SAY = "echo gpu=$NVIDIA_VISIBLE_DEVICES $(ls /dev | grep -c '^nvidia[0-9]')"
+
+
+def log(d, task, run="@latest"):
+    return d.ok("logs", "%s/%s" % (run, task)).out
+
+
+@pytest.mark.parametrize("kind,count", [("nvidia.com/gpu", "1"), ("NVIDIA_TESLA_A100", "1"),
+                                        ("nvidia-tesla-a100", None), ("", "1"), ("gpu", "1")])
+def test_a_task_gets_what_it_asks_for_however_it_is_spelled(two, write, kind, count):
+    r = two.ok("run", write({"train": gpu_task(SAY, count, kind), "plain": {**sh(SAY), "cache": False}}),
+               "--json")
+    tasks = {t["path"]: t for t in r.json["tasks"]}
+    assert tasks["train"]["gpus"] == [UUID[0]] and tasks["plain"]["gpus"] == []
+    assert log(two, "train") == "gpu=%s 1\n" % UUID[0]
+    assert log(two, "plain") == "gpu= 0\n"
+    assert UUID[0] in two.ok("show", "@latest/train").out
+
+
+def test_old_spellings_of_the_fields_are_understood(two, write):
+    task = {**sh(SAY), "resources": {"accelerator": {"type": "nvidia.com/gpu", "count": 2}}}
+    two.ok("run", write({"train": task}))
+    assert log(two, "train") == "gpu=%s,%s 2\n" % (UUID[0], UUID[1])
+
+
+def test_a_model_that_is_not_here_is_said_and_served(two, write):
+    r = two.ok("run", write({"train": gpu_task(SAY, "1", "NVIDIA_TESLA_T4")}))
+    assert "nvidia_tesla_t4 was asked for and is not here: NVIDIA A100" in r.err
+
+
+def test_too_many_gpus_refuse_the_run_before_it_is_recorded(two, write):
+    f = write({"train": gpu_task(SAY, "3")})
+    r = two("run", f)
+    assert r.rc == 3 and "task train: it asks for 3 GPUs (nvidia.com/gpu), and this box has 2" in r.err
+    assert two("plan", f).rc == 3
+    assert two("run", write({"train": gpu_task(SAY, "1", "cloud-tpus.google.com/v3")})).rc == 3
+    assert two("run", write({"train": gpu_task(SAY, "1", "amd.com/gpu")})).rc == 3
+    r = two("run", write({"train": gpu_task(SAY, "2")}), "--gpus", "1")
+    assert r.rc == 2 and "--gpus 1 is all" in r.err
+    assert two.ok("runs", "--json").json == []
+
+
+def test_gpus_none_insists_on_running_without(two, write):
+    r = two.ok("run", write({"train": gpu_task(SAY, "8")}), "--gpus", "none")
+    assert "runs without" in r.err and log(two, "train") == "gpu= 0\n"
+
+
+def test_a_later_cuda_refuses_the_run(two, write, tiny_tar):
+    two.ok("image", "import", tiny_tar, "--name", "late", "--env", "NVIDIA_REQUIRE_CUDA=cuda>=13.0")
+    r = two("run", write({"train": gpu_task(SAY, image="late")}))
+    assert r.rc == 3 and "needs CUDA 13.0" in r.err
+
+
+def marks(path):
+    """(start or end, GPU) in the order in which tasks wrote them."""
+    return [line.split() for line in path.read_text().splitlines()]
+
+
+def never_shared(events):
+    held = set()
+    for what, gpu in events:
+        if what == "start":
+            assert gpu not in held, events
+            held.add(gpu)
+        else:
+            held.remove(gpu)
+    assert not held
+
+
+WORK = "echo start $NVIDIA_VISIBLE_DEVICES >>/marks/m; sleep 0.3; echo end $NVIDIA_VISIBLE_DEVICES >>/marks/m"
+
+
+def test_two_runs_take_turns_and_never_share(two, tmp_path):
+    (tmp_path / "marks").mkdir()
+    f = tmp_path / "p.json"
+    f.write_text(pipeline({"t%d" % i: gpu_task(WORK) for i in range(4)}))
+    args = ["run", f, "--jobs", "4", "-v", "%s:/marks:rw" % (tmp_path / "marks")]
+    started = [two.start(*args) for _ in range(3)]
+    for p in started:
+        out, err = p.communicate(timeout=60)
+        assert p.returncode == 0, err
+    events = marks(tmp_path / "marks/m")
+    assert len(events) == 24
+    never_shared(events)
+    assert {g for _, g in events} == set(UUID)
+
+
+def test_gpus_n_caps_what_one_run_has(two, tmp_path, write):
+    (tmp_path / "marks").mkdir()
+    f = write({"t%d" % i: gpu_task(WORK) for i in range(3)})
+    two.ok("run", f, "--jobs", "4", "--gpus", "1", "-v", "%s:/marks:rw" % (tmp_path / "marks"))
+    assert [e[0] for e in marks(tmp_path / "marks/m")] == ["start", "end"] * 3
+
+
+def test_shared_gpus_are_shared_when_the_config_says_so(two, tmp_path, write):
+    use(two, two.tree, "gpus: shared\n")
+    (tmp_path / "marks").mkdir()
+    script = ("echo $NVIDIA_VISIBLE_DEVICES >>/marks/$0; i=0; "
+              "while [ $(ls /marks | wc -l) -lt 3 ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done; "
+              "[ $i -lt 100 ]")
+    f = write({n: {**gpu_task(""), **sh(script, n)} for n in "abc"})
+    two.ok("run", f, "--jobs", "3", "-v", "%s:/marks:rw" % (tmp_path / "marks"))
+
+
+def test_a_checkout_cannot_make_gpus_shared_or_look_elsewhere(two, tmp_path):
+    import subprocess
+
+    from conftest import BIN
+    for key in ("gpus: shared", "gpu_root: /tmp"):
+        (tmp_path / "dugout.yaml").write_text(key + "\n")
+        r = subprocess.run([BIN, "gpu", "ls"], cwd=tmp_path, env=two.env(), capture_output=True, text=True)
+        assert r.returncode == 2 and "cannot be set by a file of a checkout" in r.stderr
+
+
+def test_gpu_wait_bounds_the_queue_and_names_who_has_them(two, write):
+    with two.start("box", "--gpus", "2", "tiny", "--", "sh", "-c", "echo up; sleep 60") as p:
+        try:
+            assert p.stdout.readline() == "up\n"
+            r = two("run", write({"train": gpu_task(SAY)}), "--gpu-wait", "1s")
+            assert r.rc == 1 and "no GPU became free in time" in r.err
+            assert "dugout box tiny (pid %d)" % p.pid in r.err and "waits for 1 GPU" in r.err
+        finally:
+            p.kill()
+
+
+def test_the_lease_lives_with_the_supervisor_not_with_the_engine(two, tmp_path, write):
+    f = write({"train": gpu_task("echo up >/marks/up; sleep 2", "2")})
+    (tmp_path / "marks").mkdir()
+    p = two.start("run", f, "-v", "%s:/marks:rw" % (tmp_path / "marks"))
+    wait_for(lambda: (tmp_path / "marks/up").exists())
+    p.kill()
+    p.communicate()
+    assert [g["state"] for g in gpus(two)] == ["in use", "in use"]
+    assert "task train" in gpus(two)[0]["reason"]
+    wait_for(lambda: [g["state"] for g in gpus(two)] == ["free", "free"])
+    two.ok("runs")
+
+
+def test_a_killed_supervisor_frees_its_gpu_at_once_and_the_task_is_tried_again(two, tmp_path, write):
+    (tmp_path / "marks").mkdir()
+    script = "echo x >>/marks/n; [ $(wc -l </marks/n) -gt 1 ] || sleep 60"
+    p = two.start("run", write({"train": gpu_task(script, "2")}), "-v", "%s:/marks:rw" % (tmp_path / "marks"))
+    wait_for(lambda: (tmp_path / "marks/n").exists())
+    pid = next((two.home / "runs").glob("*/*.1/pid")).read_text().split()[0]
+    os.kill(int(pid), 9)
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0, err
+    task = two.ok("show", "@latest", "--json").json["tasks"][0]
+    assert (task["attempts"], task["host_failures"]) == (2, 1)
+
+
+def wait_for(fn, seconds=20):
+    import time
+    until = time.monotonic() + seconds
+    while not fn():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+# ---- health ------------------------------------------------------------------------------------
+
+
+def uptime_us():
+    import time
+    return int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)
+
+
+def test_a_gpu_that_fails_is_drained_and_the_retry_gets_another(two, tmp_path, write):
+    (tmp_path / "marks").mkdir()
+    (two.tree.root / "dev/kmsg").write_text("")
+    script = ("echo $NVIDIA_VISIBLE_DEVICES >>/marks/n; [ $(wc -l </marks/n) -gt 1 ] || "
+              "{ touch /marks/go; while [ ! -e /marks/done ]; do sleep 0.05; done; exit 1; }")
+    p = two.start("run", write({"train": gpu_task(script)}), "-v", "%s:/marks:rw" % (tmp_path / "marks"))
+    wait_for(lambda: (tmp_path / "marks/go").exists())
+    (two.tree.root / "dev/kmsg").write_text(
+        "4,99,%d,-;NVRM: Xid (PCI:%s): 79, pid=1, GPU has fallen off the bus.\n"
+        % (uptime_us(), PCI[0][:-2]))
+    (tmp_path / "marks/done").touch()
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0, err
+    assert "GPU %s failed and is drained: Xid 79" % UUID[0] in err
+    assert (tmp_path / "marks/n").read_text().split() == UUID
+    task = two.ok("show", "@latest", "--json").json["tasks"][0]
+    assert (task["state"], task["attempts"], task["host_failures"], task["gpus"]) == (
+        "SUCCEEDED", 2, 1, [UUID[1]])
+    assert [(g["state"], g["reason"]) for g in gpus(two)] == [
+        ("drained", "Xid 79: GPU has fallen off the bus."), ("free", None)]
+    r = two("run", write({"train": gpu_task(SAY, "2")}))
+    assert r.rc == 3 and "is drained: Xid 79" in r.err
+
+
+def test_a_program_that_crashes_by_itself_drains_nothing(two, tmp_path, write):
+    (two.tree.root / "dev/kmsg").write_text(
+        "4,99,%d,-;NVRM: Xid (PCI:%s): 31, pid=1, MMU Fault\n4,98,1,-;NVRM: Xid (PCI:%s): 79, old\n"
+        % (uptime_us() + 10**7, PCI[0][:-2], PCI[0][:-2]))
+    r = two("run", write({"train": gpu_task("exit 3")}))
+    assert r.rc == 1
+    assert [g["state"] for g in gpus(two)] == ["free", "free"]
+
+
+def test_a_node_that_vanishes_is_the_hosts_failure(two, tmp_path, write):
+    (tmp_path / "marks").mkdir()
+    script = ("[ -e /marks/again ] && exit 0; touch /marks/again; "
+              "while [ ! -e /marks/done ]; do sleep 0.05; done; exit 1")
+    p = two.start("run", write({"train": gpu_task(script)}), "-v", "%s:/marks:rw" % (tmp_path / "marks"))
+    wait_for(lambda: (tmp_path / "marks/again").exists())
+    (two.tree.root / "dev/nvidia1").unlink()
+    (tmp_path / "marks/done").touch()
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 0, err
+    assert "/dev/nvidia1 vanished" in err
+    assert gpus(two)[0]["state"] == "drained"
+
+
+def test_a_box_that_does_not_die_is_lost_and_its_gpu_quarantined(two, tmp_path, write):
+    freezer = "/sys/fs/cgroup/freezer"
+    if not os.path.isdir(freezer):
+        pytest.skip("no v1 freezer: nothing else makes a process that SIGKILL does not end")
+    (tmp_path / "marks").mkdir()
+    mine = "%s/dugout-test-%d" % (freezer, os.getpid())
+    os.mkdir(mine)
+    try:
+        p = two.start("run", write({"train": gpu_task("touch /marks/up; sleep 600")}),
+                      "-v", "%s:/marks:rw" % (tmp_path / "marks"))
+        wait_for(lambda: (tmp_path / "marks/up").exists())
+        supervisor = next((two.home / "runs").glob("*/*.1/pid")).read_text().split()[0]
+        kids = open("/proc/%s/task/%s/children" % (supervisor, supervisor)).read().split()
+        for pid in kids:
+            open(mine + "/cgroup.procs", "w").write(pid)
+        open(mine + "/freezer.state", "w").write("FROZEN")
+        p.terminate()
+        import time
+        time.sleep(0.3)
+        p.terminate()
+        out, err = p.communicate(timeout=40)
+        assert p.returncode == 143, err
+        r = two.ok("show", "@latest/train").out
+        assert "LOST" in r
+        assert ("drained", "a task did not die of SIGKILL on it") == [
+            (g["state"], g["reason"]) for g in gpus(two)][0]
+    finally:
+        open(mine + "/freezer.state", "w").write("THAWED")
+        wait_for(lambda: not open(mine + "/cgroup.procs").read())
+        os.rmdir(mine)

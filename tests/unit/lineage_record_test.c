@@ -575,7 +575,7 @@ static void run_json_is_what_the_design_says(void)
         "\"metadata\":{\"rows\":5000}},{\"id\":2,\"name\":\"more\","
         "\"type\":\"system.Dataset\",\"digest\":null,\"size\":0,\"metadata\":{}}]}},"
         "\"outputs\":{\"parameters\":{\"Output\":9},\"artifacts\":{}},"
-        "\"host_failures\":0}],";
+        "\"host_failures\":0,\"gpus\":[]}],";
     AUTO_BUF struct buf out = {0};
     struct jw w;
     struct db *d;
