@@ -31,6 +31,20 @@ void cli_out_json(const struct buf *b)
     (void)fputc('\n', stdout);
 }
 
+/* Several hosts may share it, and our locks may not hold between them. */
+static int refuse_network(struct cli *c, struct err *e)
+{
+    const char *kind = store_network_name(c->home);
+
+    if (!kind || c->cfg.network_home)
+        return 0;
+    return err_set(e, ERR_INPUT,
+                   "%s is on %s, where the database of a home is not safe: put the home on a local "
+                   "disk (--home, DUGOUT_HOME), or set network_home: true in /etc/dugout/config.yaml "
+                   "or in its own config.yaml when no other host uses it",
+                   c->home, kind);
+}
+
 int cli_open(struct cli *c, enum db_mode mode, struct err *e)
 {
     struct run_env env;
@@ -40,6 +54,8 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
         return -1;
     if (mode == DB_READ && access(c->home, F_OK) == 0 && access(c->home, W_OK) == 0)
         mode = DB_WRITE; /* reconcile first: no run stays RUNNING for ever */
+    if (mode != DB_READ && refuse_network(c, e) < 0)
+        return -1;
     if (mode != DB_READ || access(c->home, F_OK) < 0) {
         if (store_open(c->home, &c->store, e) < 0)
             return -1;
@@ -48,6 +64,8 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
         return -1;
     }
     store_set_remove(c->store, box_remove_tree);
+    if (mode != DB_READ && store_probe(c->store, e) < 0)
+        return -1;
     if (c->may_migrate && cli_migrate(c, &from, e) < 0)
         return -1;
     if (db_open(c->home, mode, &c->db, e) < 0)

@@ -54,6 +54,7 @@ struct config {
     const char *secrets_dir;
     int64_t keep_runs, keep_days; /* retention for gc */
     uint64_t keep_bytes;          /* 0 = no ceiling */
+    bool network_home;            /* a home on a network file system is the user's will */
     const struct node *locked;    /* list of keys that only /etc may set; NULL */
     const char *home;
 };

@@ -257,6 +257,18 @@ static int set_retention(struct conf_file *s, const struct node *n, struct err *
     return bytes ? want_size(s, bytes, &s->c->cfg.keep_bytes, e) : 0;
 }
 
+static int set_network_home(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (strcmp(v, "true") != 0 && strcmp(v, "false") != 0)
+        return bad(s, n, e, "network_home is true or false");
+    s->c->cfg.network_home = strcmp(v, "true") == 0;
+    return 0;
+}
+
 static int set_quota(struct conf_file *s, const struct node *n, struct err *e)
 {
     struct run_opts *o = &s->c->cfg.run;
@@ -346,7 +358,8 @@ static const struct {
     {"grace", true, set_grace},        {"task_timeout", true, set_task_timeout},
     {"gpus", false, set_gpus},         {"gpu_wait", true, set_gpu_wait},
     {"gpu_root", false, set_gpu_root}, {"quota", false, set_quota},
-    {"retention", false, set_retention}, {"locked", false, set_locked},
+    {"retention", false, set_retention}, {"network_home", false, set_network_home},
+    {"locked", false, set_locked},
     {"tasks", false, set_tasks},
 };
 

@@ -25,12 +25,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "assets/assets.h"
 #include "base/fd.h"
 #include "lineage/sql.h"
+#include "store/blob.h"
 
 #define HOME_BYTES_MAX                                                                 \
     490 /* SQLite ends paths at 512, the file name and "-wal" included */
@@ -85,26 +85,6 @@ static void unqueue(struct db *d)
 
 /* ---- opening ------------------------------------------------------------------------
  */
-
-static bool is_network(const char *home)
-{
-    static const unsigned long magics[] = {
-        0x6969 /* nfs */,        0x517b /* smb */,      0xff534d42 /* cifs */,
-        0xfe534d42 /* smb2 */,   0x65735546 /* fuse */, 0x0bd00bd0 /* lustre */,
-        0x01021997 /* 9p */,     0x00c36400 /* ceph */, 0x47504653 /* gpfs */,
-        0x19830326 /* beegfs */, 0x5346414f /* afs */,  0x786f4256 /* vboxsf */,
-        0x7461636f /* ocfs2 */,  0x01161970 /* gfs2 */,
-    };
-    struct statfs fs;
-
-    if (statfs(home, &fs) < 0)
-        return false;
-    for (size_t i = 0; i < N_ELEMS(magics); i++) {
-        if ((uint32_t)fs.f_type == (uint32_t)magics[i])
-            return true;
-    }
-    return false;
-}
 
 /* A file that the group may read when it may read the home; SQLite gives -wal and -shm
  * the same mode and owner. */
@@ -244,7 +224,7 @@ static int open_write(struct db *d, const char *home, enum db_mode mode, struct 
     if (db_exec(d, "PRAGMA journal_size_limit = " WAL_KEEP_BYTES, e) < 0 ||
         schema_look(d, db_schema_version(), &version, e) < 0)
         return -1;
-    return journal_set(d, is_network(home), e);
+    return journal_set(d, store_network_name(home) != NULL, e);
 }
 
 static struct db *db_new(const char *home)

@@ -4,7 +4,7 @@
  * The schema is a row of numbered parts; the file knows by user_version how many of
  * them it has. A file from a newer dugout is refused rather than guessed at. An older
  * one is refused too, but to who opens it as DB_MIGRATE: then the missing parts are
- * applied, each in a transaction of its own. Who does so has made a copy first
+ * applied, all in one transaction. Who does so has made a copy first
  * (snapshot.c) and knows that nobody else is at work.
  */
 #include <errno.h>
@@ -68,16 +68,7 @@ static void say_who(struct buf *sql)
 static int part_apply(struct db *d, const char *from, const char *end, int version,
                       struct err *e)
 {
-    AUTO_TXN struct db *txn = d;
     AUTO_BUF struct buf sql = {0};
-    int64_t now = 0;
-
-    if (db_begin(d, DB_DURABLE, e) < 0)
-        return -1;
-    if (pragma_i64(d, "PRAGMA user_version", &now, e) < 0)
-        return -1;
-    if (now >= version)
-        return 0; /* somebody else was first */
 
     buf_add(&sql, from, (size_t)(end - from));
     buf_addf(&sql, "\nPRAGMA user_version = %d;", version);
@@ -95,7 +86,7 @@ static int part_apply(struct db *d, const char *from, const char *end, int versi
     say_who(&sql);
     if (db_exec(d, buf_str(&sql), e) < 0)
         return err_at(e, "migrate %s to version %d", d->path, version);
-    return db_commit(d, e);
+    return 0;
 }
 
 static int too_new(struct db *d, int have, int latest, struct err *e)
@@ -143,6 +134,7 @@ int schema_too_old(struct db *d, int have, int latest, struct err *e)
 
 int schema_migrate(struct db *d, const char *text, struct err *e)
 {
+    AUTO_TXN struct db *txn = d;
     int64_t have = 0;
     int latest = schema_latest(text), n;
 
@@ -153,6 +145,9 @@ int schema_migrate(struct db *d, const char *text, struct err *e)
     if (!d->writable)
         return schema_too_old(d, (int)have, latest, e);
 
+    /* all in one transaction: nobody ever sees a new file that is half made */
+    if (db_begin(d, DB_DURABLE, e) < 0 || pragma_i64(d, "PRAGMA user_version", &have, e) < 0)
+        return -1;
     while ((n = part_next(&text))) {
         const char *end = text + 1;
         if (!part_next(&end))
@@ -161,5 +156,5 @@ int schema_migrate(struct db *d, const char *text, struct err *e)
             return -1;
         text = end;
     }
-    return 0;
+    return db_commit(d, e);
 }

@@ -45,6 +45,13 @@ void auto_store(struct store **s);
 typedef int store_remove_fn(int dir_fd, const char *name, struct err *e);
 void store_set_remove(struct store *s, store_remove_fn *fn);
 
+/* store_network_name - the kind of file system at path when several hosts may share it
+ * ("NFS" ...), else NULL */
+const char *store_network_name(const char *path);
+/* store_probe - once in a store's life: does its file system do what a store needs? ERR_SYS
+ * naming what it does not */
+int store_probe(struct store *s, struct err *e);
+
 const char *store_home(const struct store *s); /* absolute path, lives as long as s */
 int store_home_fd(const struct store *s);      /* belongs to the store */
 

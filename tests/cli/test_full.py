@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks that are full, read-only or out of inodes, and limits on the size of files."""
 
+import ctypes
 import os
 import resource
 import shutil
@@ -182,3 +183,34 @@ def test_a_disk_that_is_full_from_the_start_is_named(disk, write):
     hog.unlink()
     whole(d)
     d.ok("run", write({"t": sh("true")}, name="after"))
+
+
+def test_a_home_on_a_shared_file_system_is_refused_unless_forced(tmp_path):
+    """A FUSE mount without a server: to others than its owner the kernel answers statfs by itself."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not shutil.which("setpriv"):
+        pytest.skip("needs root, /dev/fuse and setpriv")
+    mnt = tmp_path / "mnt"
+    mnt.mkdir()
+    for d in (tmp_path, *list(tmp_path.parents)[:2]):
+        d.chmod(0o755)
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    options = ("fd=%d,rootmode=40755,user_id=0,group_id=0" % fuse).encode()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"x", str(mnt).encode(), b"fuse", 0, options) != 0:
+        pytest.skip("no FUSE mount here: " + os.strerror(ctypes.get_errno()))
+    try:
+        done = subprocess.run(["setpriv", "--reuid", "12345", "--clear-groups", BIN, "--home", mnt, "gc"],
+                              capture_output=True, text=True, timeout=20)
+    finally:
+        subprocess.run(["umount", "-l", mnt], check=True)
+        os.close(fuse)
+    assert done.returncode == 2 and "is on FUSE" in done.stderr and "network_home" in done.stderr, done
+
+
+def test_what_the_file_system_can_do_is_asked_once(dugout):
+    answer = dugout.home / "locks" / "probe"
+    dugout.ok("runs")
+    assert "nameless" in answer.read_text() and "clones" in answer.read_text()
+    answer.write_text("asked before\n")
+    dugout.ok("runs")
+    assert answer.read_text() == "asked before\n"

@@ -194,3 +194,32 @@ def test_nothing_is_lost_or_left_by_kills_at_random_instants(dugout, tmp_path):
             print(i, k.killed, k.tally, flush=True)
     k.check_home()
     print("%d rounds, %d kills: %s" % (i, k.killed, k.tally))
+
+
+def test_gc_beside_four_pipelines_takes_nothing_that_is_needed(dugout, tmp_path):
+    """gc with no grace, over and over, while four pipelines store, meet and reuse the same contents.
+
+    DUGOUT_RACE_S=60 makes it that long."""
+    end = time.monotonic() + float(os.environ.get("DUGOUT_RACE_S", "5"))
+    files = [tmp_path / ("p%d.json" % i) for i in range(6)]
+    for i, f in enumerate(files):
+        work(f, "%d-" % (i // 2))  # pairs make equal contents
+    running, runs, sweeps, freed = [], 0, 0, 0
+    while time.monotonic() < end or running:
+        for p in [p for p in running if p.poll() is not None]:
+            out, err = p.communicate()
+            assert p.returncode == 0, err
+            running.remove(p)
+            runs += 1
+        while len(running) < 4 and time.monotonic() < end:
+            flags = random.choice([[], [], ["--no-cache"]])
+            running.append(dugout.start("run", random.choice(files), "--quiet", "--jobs", "2", *flags))
+        done = dugout.ok("gc", "--grace", "0s", "--keep-runs", "0", "--keep-days", "0", "--json").json
+        freed += done["blobs"]["count"] + done["checkouts"]["count"]
+        sweeps += 1
+        if sweeps % 10 == 0:
+            r = dugout("fsck", "--json")
+            assert r.rc in (0, 75), r
+    print("%d runs, %d sweeps, %d contents taken" % (runs, sweeps, freed))
+    assert runs > 0 and freed > 0
+    assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
