@@ -52,7 +52,13 @@ static const struct opt run_opts[] = {
     {"events", 0, OPT_TEXT, "FILE", "write one JSON line for each event", NULL, NULL},
     {0},
 };
-static const struct opt plan_opts[] = {RUN_OPTS, {0}};
+static const struct opt plan_opts[] = {
+    RUN_OPTS,
+    {"dot", 0, OPT_FLAG, NULL, "print a Graphviz graph", NULL, NULL},
+    {"missing", 0, OPT_FLAG, NULL, "print what the connected side has to fetch, as commands", NULL, NULL},
+    {"against", 0, OPT_TEXT, "FILE|RUN", "only say what differs from another file or a run's", NULL, NULL},
+    {0},
+};
 static const struct opt resume_opts[] = {
     {"all", 0, OPT_FLAG, NULL, "continue every interrupted run", NULL, NULL},
     {"from", 0, OPT_TEXT, "TASK", "do this task again, and all that needs it", NULL, NULL},
@@ -200,8 +206,10 @@ const struct command commands[] = {
      "Exit status: 0 succeeded, 1 a task failed, 124 timed out, 128+N stopped by signal N.",
      run_opts, cmd_run, 1, 1, false, true, NULL},
     {"plan", "PIPELINE [OPTION]...", "show what would run, without running it",
-     "Checks the file, its parameters, images and packages, and says which tasks would be taken "
-     "from the cache. Exit status 3 when something is missing.",
+     "Walks the pipeline as a run would: loops and branches are followed as far as their inputs are "
+     "known, and results that are known are told from tasks that would run. Everything that is missing "
+     "on this machine is named at once; exit status 3 then. --missing gives skopeo and pip lines to "
+     "paste where there is a network. --against compares two files, or a file with what a run ran.",
      plan_opts, cmd_plan, 1, 1, false, true, NULL},
     {"resume", "RUN|--all [OPTION]...", "continue an interrupted or failed run",
      "Tasks that succeeded are not run again; tasks that still run under an orphaned supervisor "

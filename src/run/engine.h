@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/loop.h"
 #include "image/image.h"
+#include "lineage/cache.h"
 #include "lineage/query.h"
 #include "plan/execin.h"
 #include "run/attempt.h"
@@ -64,6 +65,8 @@ struct job {
     struct job_gpus *gpus;  /* gpus.c: leases until they are handed over, place in the queue */
 };
 
+struct needs;
+
 struct engine {
     struct run_env *env;
     struct arena a;
@@ -105,6 +108,7 @@ struct engine {
     int64_t parent;      /* run that this one continues with another pipeline, 0 = none */
     struct map taken_over; /* its results: cache key -> struct db_key_task */
     struct run_outcome *out;
+    struct needs *needs; /* NULL but for plan */
     struct held_event *held; /* of this turn, on the heap */
     size_t n_held, cap_held;
 };
@@ -167,6 +171,13 @@ int reuse_parent(struct engine *en, struct err *e);
 /* task_key - j->key and j->cacheable; task_ingredients - what went into it, for the record */
 void task_key(struct engine *en, struct job *j);
 void task_ingredients(struct engine *en, struct job *j, struct buf *out);
+/* task_find_hit - an entry of the cache that this run may use. *stale: there was one, and its
+ * bytes are gone */
+int task_find_hit(struct engine *en, struct job *j, struct arena *tmp, struct db_hit *hit,
+                  bool *found, bool *stale, struct err *e);
+/* task_outputs_from_hit - t->out */
+int task_outputs_from_hit(struct engine *en, struct task *t, const struct db_hit *hit,
+                          struct err *e);
 /* task_try_cache - 1: the task was closed from the cache */
 int task_try_cache(struct engine *en, struct job *j, struct err *e);
 
@@ -174,7 +185,24 @@ int task_try_cache(struct engine *en, struct job *j, struct err *e);
 uint64_t job_memory_bytes(const struct engine *en, const struct job *j);
 uint32_t job_cpu_millis(const struct job *j);
 
+/* start.c: parse, parameters, graph: what needs neither images nor the record */
+int engine_prepare(struct engine *en, const struct run_request *rq, struct err *e);
+
 /* prepare.c */
+/* what is missing on this box, for plan: prepare_images() fills en->needs when it is set, and
+ * succeeds */
+struct need_wheel {
+    struct str requirement;
+    const struct image_use *image; /* NULL: the image is missing, too, and may have it */
+    struct str image_ref;
+};
+struct needs {
+    struct str *images; /* references, each once */
+    size_t n_images;
+    struct need_wheel *wheels;
+    size_t n_wheels;
+    struct buf text; /* "task NAME: what; task NAME: what"; freed by who set en->needs */
+};
 int prepare_images(struct engine *en, struct err *e);
 struct image_use *prepare_image(struct engine *en, struct str ref, struct err *e);
 int prepare_packages(struct engine *en, const struct executor *x, struct image_use *img,

@@ -90,6 +90,17 @@ static int ask_image(struct engine *en, struct image_use *img, struct err *e)
     return 0;
 }
 
+static void need_wheel(struct engine *en, struct str requirement, const struct image_use *img)
+{
+    struct needs *n = en->needs;
+
+    if (!n)
+        return;
+    n->wheels = arena_grow(&en->a, n->wheels, &n->n_wheels, sizeof(*n->wheels));
+    n->wheels[n->n_wheels - 1] = (struct need_wheel){
+        .requirement = requirement, .image = img, .image_ref = img ? img->ref : (struct str){"", 0}};
+}
+
 /* one requirement that the user listed; kfp's own line is answered by the shim */
 static int check_requirement(struct engine *en, struct image_use *img,
                              const struct pip_requirement *q, struct buf *missing, struct err *e)
@@ -106,6 +117,7 @@ static int check_requirement(struct engine *en, struct image_use *img,
                       STR_ARG(img->ref), STR_ARG(have), STR_ARG(q->text));
         return 0;
     }
+    need_wheel(en, q->text, img);
     buf_adds(missing, missing->len ? ", " : "");
     buf_addstr(missing, q->text);
     if (answer == PIP_OTHER_VERSION)
@@ -149,6 +161,30 @@ static void add_missing(struct buf *out, struct str where, const char *text)
     buf_addf(out, "%stask %.*s: %s", out->len ? "; " : "", STR_ARG(where), text);
 }
 
+/* an image that is not here, and the packages that it may or may not have */
+static void need_image(struct engine *en, const struct executor *x)
+{
+    struct needs *n = en->needs;
+    struct pip_preamble pre;
+    struct err why;
+
+    if (!n)
+        return;
+    for (size_t i = 0; i < n->n_images; i++)
+        if (str_eq(n->images[i], x->image))
+            return;
+    n->images = arena_grow(&en->a, n->images, &n->n_images, sizeof(*n->images));
+    n->images[n->n_images - 1] = x->image;
+    if (en->o.packages == PACKAGES_NETWORK ||
+        pip_preamble_in(&en->a, x->command, x->n_command, &pre, &why) < 0)
+        return;
+    for (size_t i = 0; i < pre.n_reqs; i++)
+        if (!pre.reqs[i].kfp_line) {
+            need_wheel(en, pre.reqs[i].text, NULL);
+            n->wheels[n->n_wheels - 1].image_ref = x->image;
+        }
+}
+
 /* e gets what makes the whole check impossible; *missing what is not there */
 static int check_task(struct engine *en, const struct task_def *t, struct buf *missing,
                       enum err_code *worst, struct err *e)
@@ -174,6 +210,7 @@ static int check_task(struct engine *en, const struct task_def *t, struct buf *m
         }
         add_missing(missing, t->key, why.text);
         *worst = why.code;
+        need_image(en, x);
         return 0;
     }
     buf_init(&wheels, 4096);
@@ -231,7 +268,9 @@ int prepare_images(struct engine *en, struct err *e)
 
     buf_init(&c.missing, 64 * KIB);
     rc = check_dag(en, &c, en->p.root->dag, e);
-    if (rc == 0 && c.missing.len)
+    if (rc == 0 && en->needs)
+        buf_addstr(&en->needs->text, (struct str){buf_str(&c.missing), c.missing.len});
+    else if (rc == 0 && c.missing.len)
         rc = err_set(e, c.worst, "%s", buf_str(&c.missing));
     map_done(&c.groups);
     map_done(&c.executors);

@@ -153,24 +153,27 @@ static bool bytes_are_there(struct engine *en, const struct db_io_rows *rows)
     return true;
 }
 
-/* *found: an entry of the cache that may be used, whose bytes are there */
-static int find_hit(struct engine *en, struct job *j, struct arena *tmp, struct db_hit *hit,
-                    bool *found, struct err *e)
+int task_find_hit(struct engine *en, struct job *j, struct arena *tmp, struct db_hit *hit,
+                  bool *found, bool *stale, struct err *e)
 {
-    struct db *d = en->env->db;
     int64_t now = clock_unix_ms();
 
-    *found = false;
+    *found = *stale = false;
     if (!j->cacheable || en->o.no_cache || refreshed(en, j->t))
         return 0;
-    if (db_cache_find_in(tmp, d, str_of(j->key), en->p.name,
+    if (db_cache_find_in(tmp, en->env->db, str_of(j->key), en->p.name,
                          en->o.cache_max_age_ms ? now - en->o.cache_max_age_ms : 0, hit, found,
                          e) < 0)
         return -1;
-    if (!*found || bytes_are_there(en, &hit->out))
-        return 0;
-    *found = false;
-    return db_cache_forget(d, str_of(j->key), en->p.name, e);
+    *stale = *found && !bytes_are_there(en, &hit->out);
+    *found = *found && !*stale;
+    return 0;
+}
+
+int task_outputs_from_hit(struct engine *en, struct task *t, const struct db_hit *hit,
+                          struct err *e)
+{
+    return io_from_rows(en, t, &hit->out, e);
 }
 
 /* Results of the run that this one continues count even where the cache is off, as they would
@@ -215,11 +218,12 @@ int task_try_cache(struct engine *en, struct job *j, struct err *e)
     struct task *t = j->t;
     struct db_hit hit;
     int64_t now = clock_unix_ms();
-    bool found, won;
+    bool found, stale, won;
 
     if (j->attempts || t->again)
         return 0;
-    if (find_hit(en, j, &tmp, &hit, &found, e) < 0 ||
+    if (task_find_hit(en, j, &tmp, &hit, &found, &stale, e) < 0 ||
+        (stale && db_cache_forget(d, str_of(j->key), en->p.name, e) < 0) ||
         (!found && find_in_parent(en, j, &tmp, &hit, &found, e) < 0))
         return -1;
     if (!found)

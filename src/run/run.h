@@ -205,8 +205,8 @@ int run_reconcile(struct run_env *env, size_t *changed, struct err *e);
 
 /* run_plan - what would run: one line a task into *out_json (a JSON document); *missing counts
  * images, wheels and so on that are not there */
-int run_plan(struct run_env *env, const struct run_request *rq, struct buf *out_json,
-             size_t *missing, struct err *e);
+int run_plan(struct run_env *env, const struct run_request *rq, const struct run_view *view,
+             struct buf *out_json, size_t *missing, struct err *e);
 
 /* run_orphans - living supervisors of interrupted runs of this pipeline name: a line for the user
  * in *out ("" when none) */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* start.c - a new run: check everything, record it, execute it; and `plan`, which stops before
+/* start.c - a new run: check everything, record it, execute it
  *
  * Nothing is recorded until every check has passed: a mistyped parameter leaves no run behind.
  */
@@ -105,7 +105,7 @@ static void fill_macros(struct engine *en, struct value *params)
 }
 
 /* parse, parameters, graph, images: everything before the first write */
-static int prepare(struct engine *en, const struct run_request *rq, struct err *e)
+int engine_prepare(struct engine *en, const struct run_request *rq, struct err *e)
 {
     struct pipeline_opts po = {.lenient = rq->opts->lenient};
     struct io_values in = {0};
@@ -275,7 +275,7 @@ int run_start(struct run_env *env, const struct run_request *rq, const struct ru
     int rc = -1;
 
     engine_init(&en, env, view, out);
-    if (prepare(&en, rq, e) < 0 || prepare_images(&en, e) < 0)
+    if (engine_prepare(&en, rq, e) < 0 || prepare_images(&en, e) < 0)
         goto done;
     if (en.o.timeout_ms || en.p.deadline_ms) {
         int64_t ms = en.o.timeout_ms;
@@ -295,98 +295,6 @@ int run_start(struct run_env *env, const struct run_request *rq, const struct ru
     en.in_txn = true;
     engine_event(&en, RUN_EVENT_STARTED, NULL, NULL);
     rc = engine_loop(&en, e);
-done:
-    engine_done(&en);
-    return rc;
-}
-
-/* ---- plan -------------------------------------------------------------------------------------------- */
-
-/* Cached, as far as it is known: tasks whose inputs come from tasks that would run are not. */
-static bool known_hit(struct engine *en, struct task *t, struct err *e)
-{
-    struct job *j = job_of(en, t);
-    struct db_hit hit;
-    bool found = false;
-
-    for (size_t i = 0; i < t->def->n_deps; i++)
-        if (t->scope->tasks[t->def->deps[i]]->state != TASK_SUCCEEDED)
-            return false;
-    if (t->scope->owner || !t->def->cache_enabled || en->o.no_cache || en->o.n_mounts ||
-        en->o.network_host || task_resolve(&en->g, t, e) < 0)
-        return false;
-    j->image = prepare_image(en, t->def->component->executor->image, e);
-    if (!j->image)
-        return false;
-    cachekey_of(&en->g, t, str_of(j->image->hex), (struct str){"", 0}, j->key);
-    if (db_cache_find_in(&en->a, en->env->db, str_of(j->key), en->p.name, 0, &hit, &found, e) < 0 ||
-        !found)
-        return false;
-    j->row = hit.task;
-    return task_outputs_from_rows(en, t, e) == 0;
-}
-
-int run_plan(struct run_env *env, const struct run_request *rq, struct buf *out_json,
-             size_t *missing, struct err *e)
-{
-    struct engine en;
-    struct run_outcome unused;
-    struct err why = {0};
-    bool progress = true;
-    struct jw w;
-    int rc = -1;
-
-    engine_init(&en, env, NULL, &unused);
-    *missing = 0;
-    if (prepare(&en, rq, e) < 0)
-        goto done;
-    if (prepare_images(&en, &why) < 0) {
-        if (why.code != ERR_MISSING && why.code != ERR_INPUT) {
-            *e = why;
-            goto done;
-        }
-        *missing = 1;
-    }
-    while (progress) {
-        progress = false;
-        for (size_t i = 0; i < en.g.n_tasks; i++) {
-            struct task *t = en.g.tasks[i];
-            if (t->kind == TASK_CONTAINER && t->state == TASK_PENDING &&
-                known_hit(&en, t, &(struct err){0})) {
-                t->state = TASK_SUCCEEDED;
-                progress = t->cached = true;
-            }
-        }
-    }
-    jw_init(&w, out_json);
-    jw_obj(&w);
-    jw_key(&w, "pipeline");
-    jw_str(&w, en.p.name);
-    jw_kstr(&w, "missing", why.code ? why.text : NULL);
-    jw_key(&w, "tasks");
-    jw_arr(&w);
-    for (size_t i = 0; i < en.g.n_tasks; i++) {
-        const struct task *t = en.g.tasks[i];
-        jw_obj(&w);
-        jw_key(&w, "path");
-        jw_str(&w, t->path);
-        jw_kstr(&w, "kind", task_kind_name(t->kind));
-        jw_kbool(&w, "cached", t->cached);
-        jw_key(&w, "image");
-        if (t->kind == TASK_CONTAINER)
-            jw_str(&w, t->def->component->executor->image);
-        else
-            jw_null(&w);
-        jw_key(&w, "after");
-        jw_arr(&w);
-        for (size_t k = 0; k < t->def->n_deps; k++)
-            jw_str(&w, t->scope->tasks[t->def->deps[k]]->path);
-        jw_end_arr(&w);
-        jw_end_obj(&w);
-    }
-    jw_end_arr(&w);
-    jw_end_obj(&w);
-    rc = 0;
 done:
     engine_done(&en);
     return rc;

@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan.c - what a run would do, without doing it
+ *
+ * The graph is walked as the engine would walk it, with two answers more than the
+ * engine knows: the outputs of a task that would run are *dark*, and so is every input
+ * that comes from them; and a task behind a condition with dark inputs *may* run. Where
+ * nothing is dark the engine's own functions resolve inputs, conditions and loops, and
+ * look in the cache.
+ *
+ *   cached   its result is known
+ *   run      its inputs are known, and no result of them
+ *   depends  runs, unless what it gets turns out to be known: its inputs come from
+ * tasks that run skip     a condition is false, or what it needs is skipped or fails
+ *   fail     it cannot be started; the reason says why
+ *
+ * A group that has one dark input is dark as a whole: all that is inside depends. That
+ * is coarser than it could be, and never wrong. A loop over a dark list is shown once,
+ * as NAME[?].
+ */
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "run/engine.h"
+
+enum would {
+    WOULD_NOTHING, /* not looked at yet */
+    WOULD_CACHED,
+    WOULD_RUN,
+    WOULD_DEPEND,
+    WOULD_SKIP,
+    WOULD_FAIL,
+    WOULDS
+};
+static const char *const would_names[WOULDS] = {
+    [WOULD_NOTHING] = "run",    [WOULD_CACHED] = "cached", [WOULD_RUN] = "run",
+    [WOULD_DEPEND] = "depends", [WOULD_SKIP] = "skip",     [WOULD_FAIL] = "fail"};
+
+struct note {
+    enum would would;
+    bool maybe;   /* behind a condition that is not known yet */
+    bool dark;    /* its outputs are not known */
+    size_t order; /* in which tasks were settled: one in which they can run */
+    struct str reason, image;
+    struct str from_run, from_task; /* of a hit */
+};
+
+struct walk {
+    struct engine *en;
+    struct note **notes; /* by task->index */
+    size_t n_notes;
+    size_t counts[WOULDS], n_maybe, n_settled;
+    bool broken; /* *e says how: nothing further is looked at */
+    struct err *e;
+};
+
+static struct note *note_of(struct walk *w, const struct task *t)
+{
+    while (w->n_notes <= t->index) {
+        w->notes = arena_grow(&w->en->a, w->notes, &w->n_notes, sizeof(*w->notes));
+        w->notes[w->n_notes - 1] = arena_alloc(&w->en->a, sizeof(struct note));
+    }
+    return w->notes[t->index];
+}
+
+static void walk_scope(struct walk *w, struct scope *s, bool dark, bool maybe);
+
+/* ---- what a task waits for
+ * --------------------------------------------------------------- */
+
+/* *why: the first sibling that keeps t from running at all */
+static bool is_blocked(struct walk *w, const struct task *t, struct str *why)
+{
+    for (size_t i = 0; i < t->def->n_deps && !t->def->run_on_any_end; i++) {
+        const struct task *dep = t->scope->tasks[t->def->deps[i]];
+        const struct note *n = note_of(w, dep);
+
+        if (n->would != WOULD_SKIP && n->would != WOULD_FAIL)
+            continue;
+        *why = str_of(arena_printf(&w->en->a, "needs %.*s, which %s",
+                                   STR_ARG(dep->def->key),
+                                   n->would == WOULD_SKIP ? "is skipped" : "fails"));
+        return true;
+    }
+    return false;
+}
+
+static bool deps_noted(struct walk *w, const struct task *t, bool *maybe)
+{
+    for (size_t i = 0; i < t->def->n_deps; i++) {
+        const struct note *n = note_of(w, t->scope->tasks[t->def->deps[i]]);
+
+        if (n->would == WOULD_NOTHING)
+            return false;
+        *maybe |= n->maybe && !t->def->run_on_any_end;
+    }
+    return true;
+}
+
+static bool source_is_dark(struct walk *w, const struct task *t, const struct source *s,
+                           bool dark)
+{
+    switch (s->kind) {
+    case SOURCE_INPUT:
+        return dark;
+    case SOURCE_TASK_OUTPUT:
+        return note_of(w, t->scope->tasks[s->task_index])->dark;
+    case SOURCE_CONSTANT:
+        return false;
+    case SOURCE_FINAL_STATUS:
+        break;
+    }
+    return true;
+}
+
+static bool inputs_are_dark(struct walk *w, const struct task *t, bool dark)
+{
+    for (size_t i = 0; i < t->def->n_params; i++)
+        if (source_is_dark(w, t, &t->def->params[i].from, dark))
+            return true;
+    for (size_t i = 0; i < t->def->n_artifacts; i++)
+        if (source_is_dark(w, t, &t->def->artifacts[i].from, dark))
+            return true;
+    return false;
+}
+
+/* ---- tasks
+ * -----------------------------------------------------------------------------------
+ */
+
+static void conclude(struct note *n, enum would would, struct str reason)
+{
+    n->would = would;
+    n->reason = reason;
+}
+
+static void fail(struct walk *w, struct note *n, const struct err *why)
+{
+    conclude(n, WOULD_FAIL, arena_str(&w->en->a, str_of(why->text)));
+}
+
+static const char *why_it_runs(struct walk *w, const struct task *t,
+                               const struct job *j, bool stale)
+{
+    const char *off = run_uncacheable(&w->en->o, t->def, t->path);
+
+    if (off)
+        return off;
+    if (!j->cacheable)
+        return "it sees something that is not in its key";
+    return stale ? "its result is known, but the bytes are gone" : "";
+}
+
+/* 1: *n is settled */
+static int plan_image(struct walk *w, struct task *t, struct job *j, struct note *n,
+                      struct err *e)
+{
+    struct engine *en = w->en;
+    struct err why = {0};
+
+    if (!t->uuid[0])
+        uuid_new(t->uuid);
+    if (exec_plan_in(&j->a, &en->g, t, &j->plan, &why) < 0) {
+        fail(w, n, &why);
+        return 1;
+    }
+    n->image = arena_str(&en->a, j->plan.image);
+    j->image = prepare_image(en, j->plan.image, &why);
+    if (j->image)
+        return 0;
+    if (why.code != ERR_MISSING && why.code != ERR_INPUT) {
+        *e = why;
+        return -1;
+    }
+    conclude(n, WOULD_RUN, STR("its image is missing"));
+    return 1;
+}
+
+static int plan_container(struct walk *w, struct task *t, struct note *n, struct err *e)
+{
+    AUTO_ARENA struct arena tmp = {0};
+    struct engine *en = w->en;
+    struct job *j = job_of(en, t);
+    struct db_hit hit;
+    bool found, stale;
+    int rc = plan_image(w, t, j, n, e);
+
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    task_key(en, j);
+    if (task_find_hit(en, j, &tmp, &hit, &found, &stale, e) < 0)
+        return -1;
+    if (!found) {
+        conclude(n, WOULD_RUN, str_of(why_it_runs(w, t, j, stale)));
+        return 0;
+    }
+    n->dark = false;
+    n->from_run = arena_str(&en->a, hit.run_name);
+    n->from_task = arena_str(&en->a, hit.path);
+    conclude(n, WOULD_CACHED, NO_TEXT);
+    return task_outputs_from_hit(en, t, &hit, e);
+}
+
+static int plan_leaf(struct walk *w, struct task *t, struct note *n, bool dark,
+                     struct err *e)
+{
+    struct err why = {0};
+    bool holds = true;
+
+    n->dark = true;
+    n->image = t->def->component->executor->image;
+    if (dark) {
+        conclude(n, WOULD_DEPEND, NO_TEXT);
+        return 0;
+    }
+    if (task_resolve(&w->en->g, t, &why) < 0 || task_condition(t, &holds, &why) < 0) {
+        fail(w, n, &why);
+        return 0;
+    }
+    if (!holds) {
+        conclude(n, WOULD_SKIP, STR("its condition is false"));
+        return 0;
+    }
+    if (t->kind == TASK_IMPORTER) {
+        conclude(n, WOULD_RUN, NO_TEXT);
+        return 0;
+    }
+    return plan_container(w, t, n, e);
+}
+
+/* ---- groups
+ * ------------------------------------------------------------------------------------
+ */
+
+static void skip_inside(struct walk *w, struct scope *s, struct str reason)
+{
+    for (size_t i = 0; s && i < s->dag->n_tasks; i++) {
+        struct task *t = s->tasks[i];
+        struct note *n = note_of(w, t);
+
+        conclude(n, WOULD_SKIP, reason);
+        n->order = w->n_settled++;
+        t->state = TASK_SKIPPED;
+        if (!task_is_group(t))
+            w->counts[WOULD_SKIP]++;
+        skip_inside(w, t->inner, reason);
+    }
+}
+
+/* every iteration at once: parallelism bounds what is in flight, not what there is */
+static void open_loop(struct walk *w, struct task *t, bool dark, bool maybe)
+{
+    struct scope *s;
+
+    while ((s = loop_next(&w->en->g, t))) {
+        t->loop->n_active = 0;
+        walk_scope(w, s, dark, maybe);
+    }
+}
+
+static bool any_dark(struct walk *w, const struct scope *s)
+{
+    for (size_t i = 0; s && i < s->dag->n_tasks; i++)
+        if (note_of(w, s->tasks[i])->dark)
+            return true;
+    return false;
+}
+
+static void close_group(struct walk *w, struct task *t, struct note *n)
+{
+    bool failed = false;
+
+    n->dark = any_dark(w, t->inner);
+    for (size_t i = 0; t->loop && i < t->loop->n_started; i++)
+        n->dark |= any_dark(w, t->loop->iterations[i]);
+    for (size_t i = 0; t->inner && i < t->inner->dag->n_tasks; i++)
+        failed |= note_of(w, t->inner->tasks[i])->would == WOULD_FAIL;
+    if (failed)
+        conclude(n, WOULD_FAIL, STR("a task inside it cannot be started"));
+    if (!n->dark)
+        group_outputs(&w->en->g, t, &t->out);
+}
+
+static void plan_group(struct walk *w, struct task *t, struct note *n, bool dark)
+{
+    struct err why = {0};
+    bool holds = true;
+
+    conclude(n, WOULD_RUN, NO_TEXT);
+    if (!dark &&
+        (task_resolve(&w->en->g, t, &why) < 0 || task_condition(t, &holds, &why) < 0)) {
+        fail(w, n, &why);
+        skip_inside(w, t->inner, STR("its group cannot be started"));
+        return;
+    }
+    if (!holds) {
+        conclude(n, WOULD_SKIP,
+                 str_of(arena_printf(&w->en->a, "its condition is false: %.*s",
+                                     STR_ARG(t->def->condition))));
+        skip_inside(
+            w, t->inner,
+            str_of(arena_printf(&w->en->a, "%.*s is not taken", STR_ARG(t->path))));
+        return;
+    }
+    if (dark && t->def->condition.len) {
+        n->maybe = true;
+        n->reason =
+            str_of(arena_printf(&w->en->a, "if %.*s", STR_ARG(t->def->condition)));
+    }
+    if (t->kind == TASK_LOOP) {
+        if (dark && !t->def->items_raw.len) {
+            n->dark = true; /* how often is not known */
+            return;
+        }
+        if (loop_open(&w->en->g, t, &why) < 0) {
+            fail(w, n, &why);
+            return;
+        }
+        t->state = TASK_RUNNING;
+        open_loop(w, t, dark, n->maybe);
+    } else {
+        t->state = TASK_RUNNING;
+        walk_scope(w, t->inner, dark, n->maybe);
+    }
+    close_group(w, t, n);
+}
+
+/* ---- the walk
+ * ------------------------------------------------------------------------------------
+ */
+
+static void plan_task(struct walk *w, struct task *t, bool dark, bool maybe)
+{
+    struct note *n = note_of(w, t);
+    struct str why;
+
+    n->order = w->n_settled++;
+    n->maybe = maybe;
+    dark = inputs_are_dark(w, t, dark);
+    if (is_blocked(w, t, &why)) {
+        conclude(n, WOULD_SKIP, why);
+        skip_inside(w, t->inner, why);
+    } else if (task_is_group(t)) {
+        plan_group(w, t, n, dark);
+    } else if (plan_leaf(w, t, n, dark, w->e) < 0) {
+        w->broken = true;
+    }
+    t->state = n->would == WOULD_SKIP   ? TASK_SKIPPED
+               : n->would == WOULD_FAIL ? TASK_FAILED
+                                        : TASK_SUCCEEDED;
+    t->cached = n->would == WOULD_CACHED;
+    if (!task_is_group(t)) {
+        w->counts[n->would]++;
+        w->n_maybe += n->maybe;
+    }
+}
+
+static void walk_scope(struct walk *w, struct scope *s, bool dark, bool maybe)
+{
+    for (bool progress = true; progress && !w->broken;) {
+        progress = false;
+        for (size_t i = 0; i < s->dag->n_tasks; i++) {
+            struct task *t = s->tasks[i];
+            bool may = maybe;
+
+            if (note_of(w, t)->would != WOULD_NOTHING || !deps_noted(w, t, &may))
+                continue;
+            plan_task(w, t, dark, may);
+            progress = true;
+        }
+    }
+}
+
+/* ---- as JSON
+ * ----------------------------------------------------------------------------------------
+ */
+
+static void key_text(struct jw *w, const char *key, struct str text)
+{
+    jw_key(w, key);
+    if (text.len)
+        jw_str(w, text);
+    else
+        jw_null(w);
+}
+
+static void write_after(struct jw *w, const struct dag *dag, const struct task_def *t,
+                        struct str prefix)
+{
+    jw_key(w, "after");
+    jw_arr(w);
+    for (size_t i = 0; i < t->n_deps; i++) {
+        AUTO_FREE char *path =
+            xasprintf("%.*s%s%.*s", STR_ARG(prefix), prefix.len ? "/" : "",
+                      STR_ARG(dag->tasks[t->deps[i]].key));
+        jw_strz(w, path);
+    }
+    jw_end_arr(w);
+}
+
+/* the body of a loop whose items are not known: definitions, no tasks yet */
+static void write_body(struct jw *w, const struct dag *dag, struct str prefix,
+                       bool maybe)
+{
+    for (size_t i = 0; i < dag->n_tasks; i++) {
+        const struct task_def *t = &dag->tasks[i];
+        AUTO_FREE char *path = xasprintf("%.*s/%.*s", STR_ARG(prefix), STR_ARG(t->key));
+        AUTO_FREE char *inner = xasprintf("%s%s", path, task_is_loop(t) ? "[?]" : "");
+        bool group = t->component->dag != NULL;
+
+        jw_obj(w);
+        jw_kstr(w, "path", path);
+        jw_kstr(w, "kind",
+                !group             ? "container"
+                : task_is_loop(t)  ? "loop"
+                : t->condition.len ? "condition"
+                                   : "dag");
+        jw_kstr(w, "would", "depends");
+        jw_kbool(w, "maybe", maybe);
+        jw_kbool(w, "cached", false);
+        jw_kstr(w, "reason", NULL);
+        key_text(w, "image", group ? NO_TEXT : t->component->executor->image);
+        write_after(w, dag, t, prefix);
+        jw_end_obj(w);
+        if (group)
+            write_body(w, t->component->dag, str_of(inner), maybe);
+    }
+}
+
+static void write_scope(struct walk *p, struct jw *w, const struct scope *s,
+                        struct str prefix);
+
+static void write_task(struct walk *p, struct jw *w, struct task *t, struct str prefix)
+{
+    const struct note *n = note_of(p, t);
+
+    jw_obj(w);
+    key_text(w, "path", t->path);
+    jw_kstr(w, "kind", task_kind_name(t->kind));
+    jw_kstr(w, "would", would_names[n->would]);
+    jw_kbool(w, "maybe", n->maybe);
+    jw_kbool(w, "cached", n->would == WOULD_CACHED);
+    key_text(w, "reason", n->reason);
+    key_text(w, "image", n->image);
+    if (n->from_run.len) {
+        jw_key(w, "from");
+        jw_obj(w);
+        key_text(w, "run", n->from_run);
+        key_text(w, "task", n->from_task);
+        jw_end_obj(w);
+    }
+    if (t->kind == TASK_LOOP) {
+        jw_key(w, "iterations");
+        if (t->loop)
+            jw_i64(w, (int64_t)t->loop->n_items);
+        else
+            jw_null(w);
+    }
+    write_after(w, t->scope->dag, t->def, prefix);
+    jw_end_obj(w);
+    if (t->inner)
+        write_scope(p, w, t->inner, t->path);
+    for (size_t i = 0; t->loop && i < t->loop->n_started; i++) {
+        AUTO_FREE char *inner = xasprintf("%.*s[%zu]", STR_ARG(t->path), i);
+        write_scope(p, w, t->loop->iterations[i], str_of(inner));
+    }
+    if (t->kind == TASK_LOOP && !t->loop && n->would == WOULD_RUN) {
+        AUTO_FREE char *inner = xasprintf("%.*s[?]", STR_ARG(t->path));
+        write_body(w, t->def->component->dag, str_of(inner), n->maybe);
+    }
+}
+
+struct placed {
+    size_t order;
+    struct task *t;
+};
+
+static int by_order(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+static void write_scope(struct walk *p, struct jw *w, const struct scope *s,
+                        struct str prefix)
+{
+    AUTO_FREE struct placed *tasks = xalloc((s->dag->n_tasks + 1) * sizeof *tasks);
+
+    for (size_t i = 0; i < s->dag->n_tasks; i++)
+        tasks[i] = (struct placed){note_of(p, s->tasks[i])->order, s->tasks[i]};
+    qsort(tasks, s->dag->n_tasks, sizeof *tasks, by_order);
+    for (size_t i = 0; i < s->dag->n_tasks; i++)
+        write_task(p, w, tasks[i].t, prefix);
+}
+
+static struct str marker(const struct image_use *img, const char *name)
+{
+    for (size_t i = 0; img && i < img->facts.n_markers; i++)
+        if (str_eqz(img->facts.markers[i].name, name))
+            return img->facts.markers[i].value.s;
+    return NO_TEXT;
+}
+
+/* "task a: what; task b: what" as a list */
+static void write_lines(struct jw *w, const char *text)
+{
+    jw_arr(w);
+    while (*text) {
+        const char *next = strstr(text, "; task ");
+        size_t n = next ? (size_t)(next - text) : strlen(text);
+
+        jw_str(w, (struct str){text, n});
+        text += n + (next ? 2 : 0);
+    }
+    jw_end_arr(w);
+}
+
+static void write_needs(struct jw *w, const struct needs *n)
+{
+    jw_key(w, "missing");
+    write_lines(w, buf_str(&n->text));
+    jw_key(w, "images");
+    jw_arr(w);
+    for (size_t i = 0; i < n->n_images; i++)
+        jw_str(w, n->images[i]);
+    jw_end_arr(w);
+    jw_key(w, "wheels");
+    jw_arr(w);
+    for (size_t i = 0; i < n->n_wheels; i++) {
+        jw_obj(w);
+        key_text(w, "requirement", n->wheels[i].requirement);
+        key_text(w, "image", n->wheels[i].image_ref);
+        key_text(w, "python_version", marker(n->wheels[i].image, "python_version"));
+        key_text(w, "machine", marker(n->wheels[i].image, "platform_machine"));
+        jw_end_obj(w);
+    }
+    jw_end_arr(w);
+}
+
+static void write_counts(struct jw *w, const struct walk *p)
+{
+    jw_key(w, "counts");
+    jw_obj(w);
+    for (int i = WOULD_CACHED; i < WOULDS; i++)
+        jw_ki64(w, would_names[i], (int64_t)p->counts[i]);
+    jw_ki64(w, "maybe", (int64_t)p->n_maybe);
+    jw_end_obj(w);
+}
+
+int run_plan(struct run_env *env, const struct run_request *rq,
+             const struct run_view *view, struct buf *out_json, size_t *missing,
+             struct err *e)
+{
+    struct needs needs = {0};
+    struct run_outcome unused;
+    struct engine en;
+    struct walk p = {.en = &en, .e = e};
+    struct jw w;
+    int rc = -1;
+
+    engine_init(&en, env, view, &unused);
+    en.needs = &needs;
+    buf_init(&needs.text, 0);
+    if (engine_prepare(&en, rq, e) < 0 || prepare_images(&en, e) < 0)
+        goto done;
+    walk_scope(&p, en.g.root, false, false);
+    if (p.broken)
+        goto done;
+    jw_init(&w, out_json);
+    jw_obj(&w);
+    jw_key(&w, "pipeline");
+    jw_str(&w, en.p.name);
+    write_counts(&w, &p);
+    write_needs(&w, &needs);
+    jw_key(&w, "tasks");
+    jw_arr(&w);
+    write_scope(&p, &w, en.g.root, NO_TEXT);
+    jw_end_arr(&w);
+    jw_end_obj(&w);
+    *missing = needs.text.len > 0 || p.counts[WOULD_FAIL];
+    rc = 0;
+done:
+    buf_done(&needs.text);
+    engine_done(&en);
+    return rc;
+}
