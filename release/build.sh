@@ -28,6 +28,7 @@ mkdir -p "$top/licenses" "$top/completions"
 cp build/dugout LICENSE README.md release/CHANGELOG.md "$top"
 build/dugout help --man >"$top/dugout.1"
 build/dugout completion bash >"$top/completions/dugout.bash"
+build/dugout completion zsh >"$top/completions/_dugout"
 SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH release/sbom.sh "$version" "$commit" >"$top/sbom.cdx.json"
 
 licence_of() { # NAME: print the licence text that came with the source

@@ -46,7 +46,11 @@ man_page_is_clean() {
     command -v groff >/dev/null || return 0
     [ -z "$(groff -man -Tutf8 -ww -z "$top/dugout.1" 2>&1)" ]
 }
-completion_loads() { bash -n "$top/completions/dugout.bash" && grep -q complete "$top/completions/dugout.bash"; }
+completion_loads() {
+    bash -n "$top/completions/dugout.bash" && grep -q complete "$top/completions/dugout.bash" &&
+        head -n 1 "$top/completions/_dugout" | grep -qx '#compdef dugout' || return 1
+    ! command -v zsh >/dev/null || zsh -n "$top/completions/_dugout"
+}
 licences_are_there() {
     for lib in $(awk '!/^#/ && NF { print $1 }' vendor/pins); do
         [ -s "$top/licenses/$lib.txt" ] || { echo "$lib"; return 1; }
