@@ -189,7 +189,7 @@ $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(call obj,fuzz,tests/fuzz/%.c) $(B)/fuzz/fu
 	$(call say,LD,$@) $(CLANG) -no-pie -fsanitize=address,undefined,fuzzer -o $@ $^ -lm
 
 # ---- goals ---------------------------------------------------------------------------------
-.PHONY: all check cli cli-ubsan kills test-programs fuzz test demo bench release deps lint format clean
+.PHONY: all check cli cli-ubsan kills test-programs fuzz fuzz-run test demo bench release deps lint format clean
 all: $(if $(MAIN),$(B)/dugout)
 test-programs: $(UNIT) $(REPLAY)
 check: test-programs
@@ -201,6 +201,8 @@ cli-ubsan: $(B)/dugout-ubsan
 kills: all
 	@DUGOUT_KILLS=$${DUGOUT_KILLS:-1000} PYTEST_ARGS="-s -k random_instants" tests/run.sh cli
 fuzz: $(FUZZ:%=$(B)/fuzz/%)
+fuzz-run: fuzz
+	@tests/fuzz/run.sh $(or $(SECONDS),60) $(TARGETS)
 # deps may install what the lines above look for, so make then starts afresh.
 test:
 	@vendor/deps.sh build test

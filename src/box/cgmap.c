@@ -95,6 +95,14 @@ static bool own_path(struct str text, const struct cg_tree *t, char *out, size_t
     return false;
 }
 
+static bool climbs(const char *path)
+{
+    for (const char *c = path; (c = strstr(c, "/..")); c += 3)
+        if (!c[3] || c[3] == '/')
+            return true;
+    return false;
+}
+
 /* path relative to the mount's root; outside of it (another namespace's) counts as the root */
 static void below_root(const char *path, const char *root, char *out, size_t size)
 {
@@ -105,7 +113,7 @@ static void below_root(const char *path, const char *root, char *out, size_t siz
         rest = path + n;
     else
         rest = "";
-    if (strcmp(rest, "/") == 0 || strncmp(rest, "/..", 3) == 0)
+    if (strcmp(rest, "/") == 0 || climbs(rest))
         rest = "";
     (void)snprintf(out, size, "%s", rest);
 }

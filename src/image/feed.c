@@ -24,6 +24,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "image/confine.h"
 
 #define SLOTS 4
 #define SLOT_BYTES (512 * 1024)
@@ -82,6 +83,16 @@ static void send_message(struct worker *w, const struct message *m)
         _exit(1); /* nobody listens any more */
 }
 
+/* it may name blobs in the home, and open nothing else */
+static int shut_in(const struct feed_opts *opts, struct err *e)
+{
+    AUTO_FD int home = open(opts->keep ? opts->home : "/proc/self/fd",
+                            O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct confine c = {.home_fd = home};
+
+    return confine(&c, e);
+}
+
 /* a blob that the store has needs no second copy, but is hashed all the same */
 static int worker_open(struct worker *w, const struct bytes_src *src, struct err *e)
 {
@@ -97,7 +108,7 @@ static int worker_open(struct worker *w, const struct bytes_src *src, struct err
         }
     }
     o.tee = w->tee;
-    return inflate_open(src, &o, &w->z, e);
+    return shut_in(w->opts, e) < 0 ? -1 : inflate_open(src, &o, &w->z, e);
 }
 
 static int worker_pump(struct worker *w, struct err *e)

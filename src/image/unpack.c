@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "image/confine.h"
 #include "image/layer.h"
 
 #define TICK_MS 200
@@ -57,14 +58,12 @@ static int drain(struct feed *f, struct err *e)
     return 0;
 }
 
-static int make_dirs(const struct unpack_pool *pool, const char *dir, int *dir_fd,
-                     int *fs_fd, struct err *e)
+static int make_dirs(int tmp_fd, const char *dir, int *dir_fd, int *fs_fd, struct err *e)
 {
     (void)umask(0);
-    if (mkdirat(pool->tmp_fd, dir, 0755) < 0)
+    if (mkdirat(tmp_fd, dir, 0755) < 0)
         return err_sys(e, errno, "make a directory for the layer");
-    *dir_fd =
-        openat(pool->tmp_fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    *dir_fd = openat(tmp_fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (*dir_fd < 0 || mkdirat(*dir_fd, "fs", 0755) < 0)
         return err_sys(e, errno, "make a directory for the layer");
     *fs_fd = openat(*dir_fd, "fs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -98,16 +97,23 @@ static int unpack_into(const struct unpack_pool *pool, const struct unpack_job *
 {
     AUTO_FD int dir_fd = -1;
     AUTO_FD int fs_fd = -1;
+    AUTO_FD int root = -1;
+    struct stack below = job->below ? *job->below : (struct stack){.n = 0};
+    struct confine shut = {.home_fd = pool->tmp_fd,
+                           .read_fds = below.fds,
+                           .n_read_fds = below.n,
+                           .new_root = &root};
     struct layer_opts opts = {.owners = pool->owners,
                               .userxattr = pool->userxattr,
-                              .below = job->below,
+                              .below = job->below ? &below : NULL,
                               .max_bytes = pool->max_bytes,
                               .max_entries = pool->max_entries};
     struct layer_facts facts;
     struct layer_meta meta;
     int ret;
 
-    if (make_dirs(pool, job->dir, &dir_fd, &fs_fd, e) < 0)
+    if (confine(&shut, e) < 0 ||
+        make_dirs(root >= 0 ? root : pool->tmp_fd, job->dir, &dir_fd, &fs_fd, e) < 0)
         return -1;
     opts.fs_fd = fs_fd;
     ret = layer_unpack(read_feed, f, &opts, &facts, e);

@@ -162,6 +162,20 @@ def test_20_bytes_that_were_changed_are_refused(bare, tmp_path, spoil):
     refused(bare, oci.path, 4)
 
 
+def test_20_a_blob_of_other_bytes_with_the_same_content_is_refused(bare, tmp_path):
+    good = gzip.compress(TREE, 6, mtime=0)
+    other = gzip.compress(TREE, 6, mtime=1)  # the same tar, hence the same diff_id
+    assert len(good) == len(other) and good != other
+    oci = Oci(tmp_path / "oci", [TREE])
+    oci.manifest["layers"] = [{"mediaType": MEDIA["layer"] + "+gzip", "size": len(good),
+                               "digest": "sha256:" + sha(good)}]
+    oci.write()
+    oci.blob(good).write_bytes(other)
+    refused(bare, oci.path, 4)
+    oci.blob(good)
+    bare.ok("image", "load", oci.path)
+
+
 @pytest.mark.parametrize("off", [-1, 1, 1 << 40])
 def test_20_a_size_that_is_off_is_refused(bare, tmp_path, off):
     for part in ("config", "layer"):
@@ -243,7 +257,8 @@ def test_23_passwd_is_a_fifo_a_directory_or_huge(d, tiny_tar, tmp_path):
         with_passwd(d, tiny_tar, tmp_path, entry)
         begun = time.monotonic()
         m = measured(d, "box", "evil:1", "--", "id")
-        assert m.rc == 125 and "/etc/passwd" in m.err and m.rss_mib < 32, m
+        assert m.rc == 125 and "image's /etc/passwd" in m.err and m.rss_mib < 32, m
+        assert "not in the image" not in m.err, m
         assert time.monotonic() - begun < 20
 
 

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image_oci_fuzz.c - config, manifest and index, NUL after each, as the documents of an
+ * OCI layout
+ *
+ * A digest that is right would never be found by chance, so the target fills them in:
+ * in a manifest
+ * "@C@" is the digest of the config and 77777 its size, in an index "@M@" and 77777
+ * those of the manifest. Whatever else the documents say is the fuzzer's.
+ */
+#include <stdint.h>
+
+#include "image/plan.h"
+#include "place.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* text with every `mark` replaced by the digest of `of`, and every 77777 by its length
+ */
+static void fill_in(struct buf *out, struct str text, const char *mark, struct str of)
+{
+    char hex[DIGEST_HEX];
+
+    sha256_hex(of.ptr, of.len, hex);
+    while (text.len) {
+        size_t n = 1;
+        if (text.len >= 3 && memcmp(text.ptr, mark, 3) == 0) {
+            buf_addf(out, "sha256:%s", hex);
+            n = 3;
+        } else if (text.len >= 5 && memcmp(text.ptr, "77777", 5) == 0) {
+            buf_addf(out, "%zu", of.len);
+            n = 5;
+        } else {
+            buf_add(out, text.ptr, 1);
+        }
+        text.ptr += n;
+        text.len -= n;
+    }
+}
+
+static void put_blob(int dir_fd, struct str text)
+{
+    char hex[DIGEST_HEX], path[96];
+
+    sha256_hex(text.ptr, text.len, hex);
+    (void)snprintf(path, sizeof path, "blobs/sha256/%s", hex);
+    place_file(dir_fd, path, text);
+}
+
+static void check_config(struct arena *a, struct str text)
+{
+    struct image_config c;
+    struct err e = {0};
+
+    if (config_parse_in(a, text, &c, &e) < 0) {
+        must(e.text[0] && e.code != ERR_NONE);
+        return;
+    }
+    must(c.n_layers > 0 && c.workdir && c.user && c.stop_signal);
+    for (size_t i = 0; i < c.n_layers; i++)
+        must(is_hex64(c.diff_ids[i]));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz_place *p = place_get();
+    AUTO_ARENA struct arena arena = {0};
+    AUTO_BUF struct buf manifest = {0};
+    AUTO_BUF struct buf index = {0};
+    struct str rest = {(const char *)data, size}, config = place_part(&rest);
+    struct image_plans plans = {.arena = &arena};
+    struct archive_opts o = {.keep = false};
+    struct err e = {0};
+
+    check_config(&arena, config);
+    fill_in(&manifest, place_part(&rest), "@C@", config);
+    fill_in(&index, rest, "@M@", (struct str){buf_str(&manifest), manifest.len});
+    must(fd_mkdirs(p->work_fd, "blobs/sha256", 0755, &e) == 0);
+    put_blob(p->work_fd, config);
+    put_blob(p->work_fd, (struct str){buf_str(&manifest), manifest.len});
+    put_blob(p->work_fd, (struct str){buf_str(&index), index.len});
+    place_file(p->work_fd, "index.json", (struct str){buf_str(&index), index.len});
+    must(platform_parse("linux/amd64", &plans.platform, &e) == 0);
+    {
+        AUTO_FREE char *path = xasprintf("%s/work", p->path);
+        must(archive_open(NULL, path, &o, &plans.archive, &e) == 0);
+    }
+    if (plan_layout(&plans, &e) == 0)
+        must(plans.n > 0 && plans.items[0].config.n_layers > 0);
+    else
+        must(e.text[0] && e.code != ERR_NONE);
+    archive_close(plans.archive);
+    place_clean(p);
+    return 0;
+}
