@@ -162,7 +162,6 @@ static void landlock(const struct confine *c, int root)
 #define CALL_OPEN_TREE 428
 #define CALL_MOVE_MOUNT 429
 #define CLONE_FLAGS (1 /* OPEN_TREE_CLONE */ | 02000000 /* CLOEXEC */ | 0x1000 /* EMPTY_PATH */)
-#define MOVE_FLAGS (0x4 | 0x40) /* both paths are empty */
 
 /* the directory as a mount of its own */
 static int own_mount(int fd)
@@ -178,7 +177,7 @@ static bool is_read_fd(const struct confine *c, int fd)
     return false;
 }
 
-static int close_directories(const struct confine *c, struct err *e)
+static int close_directories(const struct confine *c, int root, struct err *e)
 {
     DIR *d = opendir("/proc/self/fd");
     struct dirent *entry;
@@ -188,7 +187,8 @@ static int close_directories(const struct confine *c, struct err *e)
         return err_sys(e, errno, "look at the descriptors of a worker");
     while ((entry = readdir(d))) {
         int fd = (int)strtol(entry->d_name, NULL, 10);
-        if (entry->d_name[0] != '.' && fd != dirfd(d) && fd > 2 && !is_read_fd(c, fd) &&
+        if (entry->d_name[0] != '.' && fd != dirfd(d) && fd != root && fd > 2 &&
+            !is_read_fd(c, fd) &&
             fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
             (void)close(fd);
     }
@@ -201,24 +201,33 @@ static int half_way(struct err *e)
     return err_sys(e, errno, "give a worker a root of its own");
 }
 
-/* 1: not here */
-static int own_root(const struct confine *c, struct err *e)
+static int own_read_fds(const struct confine *c, struct err *e)
 {
-    int root, fd;
-
-    if (geteuid() != 0 || unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC) < 0 ||
-        mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return 1;
-    root = own_mount(c->home_fd);
-    if (root < 0 || syscall(CALL_MOVE_MOUNT, root, "", c->home_fd, "", MOVE_FLAGS) < 0)
-        return 1;
     for (size_t i = 0; i < c->n_read_fds; i++) {
-        if ((fd = own_mount(c->read_fds[i])) < 0)
+        int fd = own_mount(c->read_fds[i]);
+        if (fd < 0)
             return half_way(e);
         (void)close(c->read_fds[i]);
         c->read_fds[i] = fd;
     }
-    if (fchdir(root) < 0 || close_directories(c, e) < 0)
+    return 0;
+}
+
+/* 1: not here. The mounts are made before the namespace is left, as descriptors keep to the one
+ * that they were opened in; then the one of our directory goes over "/". */
+static int own_root(const struct confine *c, struct err *e)
+{
+    int root = geteuid() == 0 ? own_mount(c->home_fd) : -1, fd;
+
+    if (root < 0)
+        return 1;
+    if (own_read_fds(c, e) < 0)
+        return -1;
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC) < 0)
+        return 1;
+    if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || close_directories(c, root, e) < 0 ||
+        syscall(CALL_MOVE_MOUNT, root, "", AT_FDCWD, "/", 0x4 /* from is empty */) < 0 ||
+        fchdir(root) < 0)
         return half_way(e);
     if (syscall(SYS_pivot_root, ".", ".") == 0) {
         if (umount2(".", MNT_DETACH) < 0)
@@ -226,6 +235,7 @@ static int own_root(const struct confine *c, struct err *e)
     } else if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0) {
         return half_way(e); /* an initramfs cannot be pivoted away from */
     }
+    (void)close(root);
     if (chdir("/") < 0 || (fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         return half_way(e);
     *c->new_root = fd;

@@ -92,6 +92,13 @@ def test_17_json_100000_deep_is_refused(bare, tmp_path, text):
         assert m.rc in (4, 5) and m.rss_mib < 32, m
 
 
+def test_17_a_good_config_with_something_deep_in_it_is_refused(bare, tmp_path):
+    oci = Oci(tmp_path / "oci", [TREE])
+    oci.config = oci.config[:-1] + b', "x": ' + b"[" * 1000 + b"]" * 1000 + b"}"
+    oci.manifest["config"] = oci.descriptor("config", oci.config)
+    assert "deep" in refused(bare, oci.write())
+
+
 # ---- 18 to 21: descriptors ------------------------------------------------------------------------
 
 
@@ -108,7 +115,7 @@ def test_18_a_digest_that_is_none_is_refused(bare, tmp_path, digest, where):
         oci.manifest["config"]["digest"] = digest
     else:
         oci.manifest["layers"][0]["digest"] = digest
-    assert "digest" in refused(bare, oci.write())
+    assert "digest: " in refused(bare, oci.write())
 
 
 def test_18_a_diff_id_that_is_none_is_refused(bare, tmp_path):
@@ -211,7 +218,7 @@ def test_21_a_size_that_is_none_is_refused(bare, tmp_path, size):
             oci.manifest["config"]["size"] = size
         else:
             oci.manifest["layers"][0]["size"] = size
-        assert "size" in refused(bare, oci.write())
+        assert "size: " in refused(bare, oci.write())
 
 
 # ---- 22, 23: users --------------------------------------------------------------------------------
