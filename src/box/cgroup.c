@@ -142,16 +142,30 @@ static int open_base(const struct cg_tree *t)
     return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* Who can open a slot can hold its lock, so nobody else may: the pool is 0700. */
+static int own_pool(int fd)
+{
+    struct stat st;
+
+    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
+                    ((st.st_mode & 077) && fchmod(fd, 0700) < 0))) {
+        (void)close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* the pool below the base; -1 when it cannot be had, as with one that is another user's */
 static int open_pool(const struct cg_tree *t, int base)
 {
     int fd = openat(base, POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     uint64_t limit;
 
     if (fd >= 0 || errno != ENOENT)
-        return fd;
-    if (mkdirat(base, POOL, 0755) < 0 && errno != EEXIST)
+        return own_pool(fd);
+    if (mkdirat(base, POOL, 0700) < 0 && errno != EEXIST)
         return -1;
-    fd = openat(base, POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = own_pool(openat(base, POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     limit = geteuid() == 0 ? parent_limit() : 0;
     if (fd >= 0 && !t->v2 && (t->controllers & (1U << CG_MEMORY))) {
         (void)write_file(fd, "memory.use_hierarchy", "1");

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was enforced, seen from inside the box, against what the record says: cgroup v1, hybrid, v2
+without controllers, and none, each for root, an ordinary user with a range of ids, and one with
+his own id alone. cgroup v2 with controllers and delegation is tried in the guest of test_vm.py.
+
+The host's cgroup mounts are taken away in a mount namespace of the call.
+
+Case 48 of the security list. Seen to fail with cgroup.c set_limits() saying true without writing, and
+with box.c write_enforced() taking "asked" for "enforced".
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import rootless
+from conftest import BIN, Dugout, pipeline, sh
+from hostile import compile_probe, docker, file_, tar_of
+
+MODES = {
+    "hybrid": [],
+    "v1": ["umount /sys/fs/cgroup/unified"],
+    "v2": ["for m in $(grep ' - cgroup ' /proc/self/mountinfo | cut -d ' ' -f 5); do "
+           "umount $m || exit 1; done"],
+    "none": ["umount -R /sys/fs/cgroup"],
+}
+HOST = {"hybrid": "cgroup2 cgroup", "v1": "cgroup", "v2": "cgroup2", "none": ""}
+
+LOOK = r"""
+/probe id | grep -c NoNewPrivs.*1; grep Seccomp: /proc/self/status
+echo uid_map $(cat /proc/self/uid_map)
+echo root $(grep ' / / ' /proc/self/mountinfo | sed 's/.* - \([a-z0-9]*\) .*/\1/')
+echo links $(ls /sys/class/net)
+echo cpus $(nproc)
+echo threads $(/probe threads 300)
+read a b c d e f g h i j k l m user system rest </proc/self/stat
+n=0; while [ $n -lt 25000 ]; do n=$((n + 1)); done
+read up idle </proc/uptime; echo uptime $up
+echo stat $(cut -d ' ' -f 14,15 /proc/self/stat)
+echo cgroup $(cat /proc/self/cgroup)
+"""
+
+
+def mounted_types() -> set:
+    return {m.split(" - ")[1].split()[0] for m in open("/proc/self/mountinfo")} & {
+        "cgroup", "cgroup2"}
+
+
+@pytest.fixture(scope="module")
+def archive(tiny_tar, tmp_path_factory):
+    """The tar of a root file system: tiny with the probe in it."""
+    base = tmp_path_factory.mktemp("matrix")
+    root = base / "root"
+    root.mkdir()
+    subprocess.run(["tar", "-xf", tiny_tar, "-C", root], check=True)
+    (root / "probe").write_bytes(compile_probe(base).read_bytes())
+    (root / "probe").chmod(0o755)
+    subprocess.run(["tar", "-cf", base / "p.tar", "-C", root, "."], check=True)
+    return base / "p.tar"
+
+
+class Root:
+    """Call the binary as root, with cgroup mounts taken away."""
+
+    kind = "host"
+
+    def __init__(self, home):
+        self.d = Dugout(home)
+
+    def __call__(self, *args, prefix=()):
+        script = "".join(line + " && " for line in prefix) + 'exec "$@"'
+        r = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", BIN, *map(str, args)],
+                           env=self.d.env(), capture_output=True, text=True, timeout=120)
+        r.rc, r.out, r.err = r.returncode, r.stdout, r.stderr
+        return r
+
+    @property
+    def home(self):
+        return self.d.home
+
+    def file(self, name, text):
+        path = self.d.home.parent / name
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture(scope="module", params=["root", "range", "one"])
+def who(request, archive, tmp_path_factory):
+    if request.param == "root":
+        if os.geteuid() != 0:
+            pytest.skip("not root")
+        w = Root(tmp_path_factory.mktemp("root") / "home")
+        assert w("image", "import", archive, "--name", "p").rc == 0
+        yield w
+        return
+    w = rootless.make(request.param == "range", archive, "p")
+    w.kind = request.param
+    yield w
+    w.close()
+
+
+def result(who) -> dict:
+    done = max((who.home / "runs").glob("*/*.*/result.json"), key=lambda p: p.stat().st_mtime_ns)
+    return json.loads(done.read_text())
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_48_the_record_is_what_a_box_sees(who, mode, capsys):
+    if mode != "none" and not set(HOST[mode].split()) <= mounted_types():
+        pytest.skip("this host does not mount " + HOST[mode])
+    tasks = {"look": {**sh(LOOK), "image": "p", "resources": {"cpuLimit": 0.2,
+                                                             "resourceCpuLimit": "200m"}},
+             "hog": {**sh("/probe alloc 300 && exit 7"), "image": "p", "after": ["look"],
+                     "resources": {"resourceMemoryLimit": "64Mi", "memoryLimit": 0.0671}}}
+    f = who.file("m.json", pipeline(tasks))
+    # the config is the only way to a limit of processes for a run
+    config = who.home / "config.yaml"
+    config.write_text("pids: 40\n")
+    os.chmod(config, 0o644)
+    r = who("run", f, "--no-cache", prefix=MODES[mode])
+    assert r.rc == 1, r  # the hog fails, one way or the other
+    seen = who("logs", "@latest/look").out
+    look, hog = None, None
+    for done in sorted((who.home / "runs").glob("*/*.*/result.json"),
+                       key=lambda p: p.stat().st_mtime_ns)[-2:]:
+        doc = json.loads(done.read_text())
+        if json.loads((done.parent / "attempt.json").read_text())["task"] == "look":
+            look = doc
+        else:
+            hog = doc
+    said = json.loads(look["enforced"]) if isinstance(look["enforced"], str) else look["enforced"]
+
+    def value(key):
+        return re.search(r"^%s (.*)$" % key, seen, re.M).group(1)
+
+    assert ("Seccomp:\t2" in seen) == said["seccomp"]
+    assert (value("root") == "overlay") == said["overlay"]
+    assert (value("uid_map").split() != ["0", "0", "4294967295"]) == said["userns"]
+    assert said["ids"] == who.kind
+    assert value("links") == "lo" and said["network"] == "none"
+    assert (int(value("threads")) < 60) == said["pids"], seen
+    used = sum(map(int, value("stat").split())) / os.sysconf("SC_CLK_TCK")
+    wall = (look["finishedUnixMs"] - look["startedUnixMs"]) / 1000
+    if said["cpu"]:
+        assert wall > 2.5 * used, (used, wall, seen)
+    else:
+        assert value("cpus") == "1"  # ceil(0.2): the affinity is what is left
+    hog_said = json.loads(hog["enforced"]) if isinstance(hog["enforced"], str) else hog["enforced"]
+    if hog_said["memory"]:
+        assert hog["oom"] and "out of memory: the limit is 64" in hog["error"]
+        assert 30 << 20 < hog["peakMemoryBytes"] <= 65 << 20
+    else:
+        assert hog["exitCode"] == 7 and not hog["oom"]
+    assert said["cgroup"] == {"hybrid": said["cgroup"], "v1": "v1", "v2": "v2", "none": "none"}[
+        mode] or who.kind != "host"
+    if who.kind == "host":
+        want = {"hybrid": True, "v1": True, "v2": False, "none": False}[mode]
+        assert said["memory"] and hog_said["memory"] == want and said["pids"] == want
+    with capsys.disabled():
+        if os.environ.get("DUGOUT_TEST_TABLE"):
+            print("\n%-6s %-6s %s hog: %s" % (mode, who.kind, json.dumps(said), hog["error"]))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_nobody_else_can_hold_the_slots_of_root(tmp_path, archive):
+    root = Root(tmp_path / "home")
+    assert root("image", "import", archive, "--name", "p").rc == 0
+    assert root("box", "--memory", "64Mi", "p", "--", "true").rc == 0
+    pools = [m.split()[4] + "/dugout" for m in open("/proc/self/mountinfo")
+             if m.split(" - ")[1].startswith("cgroup")]
+    pools = [p for p in pools if os.path.isdir(p + "/slot-0")]
+    for pool in pools:
+        assert os.stat(pool).st_mode & 0o777 == 0o700
+        r = subprocess.run(["setpriv", "--reuid", "23456", "--clear-groups", "ls", pool],
+                           capture_output=True)
+        assert r.returncode != 0
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_48_doctor_names_what_is_missing_and_what_to_do(who, mode):
+    if mode != "none" and not set(HOST[mode].split()) <= mounted_types():
+        pytest.skip("this host does not mount " + HOST[mode])
+    r = who("doctor", "--json", prefix=MODES[mode])
+    fact = {f["name"]: f for f in json.loads(r.out)}["cgroup"]
+    assert fact["value"].split(":")[0] in ("v1", "v2", "hybrid", "none")
+    if " not " in " " + fact["value"]:
+        assert fact["state"] == "worse" and fact["remedy"]
+    note = who("box", "--memory", "64Mi", "--pids", "50", "--cpus", "0.5", "p", "--", "true",
+               prefix=MODES[mode])
+    lacks = [w for w in ("memory", "pids", "cpu")
+             if w in fact["value"].split("not ")[-1].split() and "not " in fact["value"]]
+    assert bool(lacks) == ("not enforced here" in note.err), (fact, note)

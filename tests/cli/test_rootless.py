@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes of an ordinary user with a range of subordinate ids, and with one id: whatever a task leaves
+behind, it is collected, and gc leaves nothing."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+import rootless
+from conftest import out_param, pipeline, sh
+from rootless import RANGE_START, UID
+
+
+@pytest.fixture(scope="module", params=["range", "one"])
+def user(request, tiny_tar):
+    u = rootless.make(request.param == "range", tiny_tar, "tiny")
+    u.kind = request.param
+    yield u
+    u.close()
+
+
+def test_the_record_says_which_ids_there_are(user):
+    r = user.ok("box", "tiny", "--", "cat", "/proc/self/uid_map")
+    want = [["0", str(UID), "1"], ["1", str(RANGE_START), "65536"]]
+    assert [line.split() for line in r.out.splitlines()] == want[:2 if user.kind == "range" else 1]
+    facts = {f["name"]: f for f in json.loads(user("doctor", "--json").out)}
+    assert ("65536 from 700000" in facts["ids"]["value"]) == (user.kind == "range")
+    assert facts["ids"]["remedy"] is None or "subuid" in facts["ids"]["remedy"]
+
+
+# What a task may leave: directories that keep all others out, hard links among the outputs,
+# absolute links, a socket, an artifact elsewhere (custom_path), and all of it another user's.
+NASTY = r"""
+set -e
+out=$(dirname "$0"); mkdir -p "$out" "$0"
+mkdir -m 0700 "$0/private" "$0/private/deeper"
+echo secret >"$0/private/deeper/file"; chmod 0400 "$0/private/deeper/file"
+ln "$0/private/deeper/file" "$0/again"
+ln -s /etc/passwd "$0/absolute"; ln -s ../../../../../etc/shadow "$0/up"
+mkfifo "$0/fifo"
+mkdir -m 0 "$0/shut"
+mkdir -p /.cache/elsewhere/x; chmod 0700 /.cache/elsewhere /.cache/elsewhere/x; echo there >/.cache/elsewhere/x/data
+chmod 0600 /.cache/elsewhere/x/data
+mkdir -p "$(dirname "$2")"; printf 5 >"$2"
+mkdir -p "$(dirname "$3")"
+printf '{"artifacts":{"b":{"artifacts":[{"name":"b","uri":"%s","custom_path":"/.cache/elsewhere/x"}]}}}' \
+    "$1" >"$3"
+"""
+
+
+def nasty(user_in_box) -> str:
+    doc = json.loads(pipeline({
+        "make": {**sh(NASTY, "{{$.outputs.artifacts['a'].path}}",
+                      "{{$.outputs.artifacts['b'].uri}}", out_param("n"),
+                      "{{$.outputs.output_file}}"),
+                 "art_out": {"a": "system.Dataset", "b": "system.Model"},
+                 "out": {"n": "NUMBER_INTEGER"}, "image": user_in_box},
+        "use": {**sh('cat "$0/again" "$0/private/deeper/file" "$1/data"; readlink "$0/absolute"; readlink '
+                     '"$0/up"; ls "$0"', "{{$.inputs.artifacts['a'].path}}",
+                     "{{$.inputs.artifacts['b'].path}}"),
+                "art_in": {"a": "make.a", "b": "make.b"}}}))
+    return json.dumps(doc)
+
+
+def owners(path: pathlib.Path) -> set:
+    done = subprocess.run(["find", str(path), "-printf", "%U\\n"], capture_output=True, text=True)
+    return set(map(int, done.stdout.split()))
+
+
+@pytest.mark.parametrize("who", ["0", "1001"])
+def test_everything_is_collected_and_gc_leaves_nothing(user, who):
+    tar = user.base / "image.tar"
+    user.ok("image", "import", tar, "--name", "as:%s" % who, "--user", who)
+    f = user.file("nasty.json", nasty("as:%s" % who))
+    r = user("run", f, "--no-cache", "--json")
+    assert r.rc == 0, r
+    assert user.ok("logs", "@latest/use").out.split("\n")[:-1] == [
+        "secret", "secret", "there", "/etc/passwd", "../../../../../etc/shadow", "absolute", "again",
+        "private", "shut", "up"]
+    make = [t for t in json.loads(r.out)["tasks"] if t["name"] == "make"][0]
+    assert make["outputs"]["parameters"] == {"n": 5}
+    # all of it is the user's, the store as well as what is left of the attempts
+    assert owners(user.home) == {UID}
+    user.ok("gc", "--grace", "0s", "--keep-runs", "0", "--keep-days", "0")
+    left = [p for d in ("runs", "tmp", "trash", "checkouts") for p in (user.home / d).glob("*")
+            if d != "runs" or list(p.glob("*.*"))]
+    assert left == []
+
+
+def test_a_failed_and_a_killed_attempt_leave_nothing_after_gc(user):
+    script = ("mkdir -p /minio/x; mkdir -m 0700 /minio/x/p /.cache/p; echo 1 >/minio/x/p/f; chmod 0 /minio/x/p; "
+              "echo 1 >/.cache/p/f; chmod 0 /.cache/p; ")
+    f = user.file("fail.json", pipeline({"t": {**sh(script + "exit 3"), "image": "as:1001"}}))
+    user.ok("image", "import", user.base / "image.tar", "--name", "as:1001", "--user", "1001")
+    assert user("run", f).rc == 1
+    # a supervisor that is killed cannot tidy up
+    g = user.file("kill.json", pipeline({"t": {**sh(script + "kill -9 $PPID; sleep 60"),
+                                               "image": "as:1001"}}))
+    p = subprocess.Popen(user.argv("run", g, "--retries", "0"), cwd=user.work, env=user.env(),
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    import time
+    for _ in range(200):
+        pids = [q for q in (user.home / "runs").glob("*/*.*/pid")
+                if not (q.parent / "result.json").exists() and list(q.parent.glob("box/*/.cache/p"))]
+        if pids:
+            break
+        time.sleep(0.05)
+    assert pids
+    time.sleep(0.2)
+    os.kill(int(pids[0].read_text().split()[0]), 9)
+    p.terminate()
+    p.communicate(timeout=60)
+    user("cancel", "@latest")
+    user.ok("gc", "--grace", "0s", "--keep-runs", "0", "--keep-days", "0")
+    for d in ("runs/*", "tmp", "trash"):
+        assert not list(user.home.glob(d + "/*.*/*")) or d == "runs/*"
+    left = [q for q in (user.home / "runs").glob("*/*.*")]
+    assert left == [] and not list((user.home / "trash").iterdir())
+
+
+def test_a_disk_limit_sees_into_what_is_shut(user):
+    r = user("box", "--disk", "3Mi", "--user", "1001", "tiny", "--", "sh", "-c",
+             "mkdir /tmp/x; head -c 10000000 /dev/zero >/tmp/x/f; chmod 0 /tmp/x; sleep 20")
+    assert "limit on disk" in r.err, r
+
+
+def test_ids_beyond_the_range_are_refused_in_words(user):
+    r = user("box", "--user", "70000", "tiny", "--", "id", "-u")
+    if user.kind == "one":
+        assert (r.rc, r.out) == (0, "70000\n")
+    else:
+        assert r.rc == 125 and "70000" in r.err and "/etc/subuid" in r.err, r
