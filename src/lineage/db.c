@@ -381,6 +381,19 @@ int db_commit(struct db *d, struct err *e)
     return 0;
 }
 
+int db_sync(struct db *d, struct err *e)
+{
+    sqlite3_file *wal = NULL;
+
+    must(!d->in_txn);
+    (void)sqlite3_file_control(d->sql, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (!wal || !wal->pMethods)
+        return 0; /* a rollback journal: the commit has synced the file itself */
+    if (wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY) != SQLITE_OK)
+        return err_sys(e, errno, "sync %s-wal", d->path);
+    return 0;
+}
+
 void db_rollback(struct db *d)
 {
     static const char rollback[] = "ROLLBACK";

@@ -66,6 +66,8 @@ enum db_sync {
  * no file work or hashing until db_commit. Transactions do not nest. */
 int db_begin(struct db *d, enum db_sync sync, struct err *e);
 int db_commit(struct db *d, struct err *e); /* on failure it is rolled back */
+/* db_sync - wait until all that was committed as DB_PROGRESS is on disk, too */
+int db_sync(struct db *d, struct err *e);
 void db_rollback(struct db *d);             /* nothing happens when none is open */
 /* db_rollback as a cleanup: `AUTO_TXN struct db *txn = d;` undoes an early return and
  * is harmless after db_commit */

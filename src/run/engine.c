@@ -6,8 +6,10 @@
  *     │        v  begin (durable when something ended or may be a cache hit)
  *     │      ended jobs -> commit_attempt, outputs, retry or what depends on them
  *     │      examined tasks -> start, skip, cache hit, or wait for a slot
- *     │        v  commit: one fsync
- *     └── spawn supervisors for what was recorded as RUNNING
+ *     │        v  commit
+ *     │      spawn supervisors for what was recorded as RUNNING
+ *     │        v  one fsync, while they build their boxes
+ *     └── tell the view what has ended
  *
  * So a chain of N steps costs N fsynced commits (and one for the run itself): the commit that
  * ends a step is the commit that starts the next. Nothing is spawned before its row is there,
@@ -301,9 +303,10 @@ int engine_txn(struct engine *en, struct err *e)
 {
     if (en->in_txn)
         return 0;
-    if (db_begin(en->env->db, turn_is_durable(en) ? DB_DURABLE : DB_PROGRESS, e) < 0)
+    if (db_begin(en->env->db, DB_PROGRESS, e) < 0)
         return -1;
     en->in_txn = true;
+    en->sync_due |= turn_is_durable(en);
     return 0;
 }
 
@@ -407,6 +410,27 @@ static int cancel_pending(struct engine *en, struct err *e)
 
 static int finish_run(struct engine *en, struct err *e);
 
+/* Supervisors start as soon as their rows are there: what is not durable yet ends with them in a
+ * power cut. They build their boxes while we wait for the disk; then what ended may be told. */
+static int commit_turn(struct engine *en, struct err *e)
+{
+    en->in_txn = false;
+    if (db_commit(en->env->db, e) < 0)
+        return -1;
+    for (size_t i = 0; i < en->n_spawns; i++)
+        if (task_spawn(en, en->spawns[i], e) < 0)
+            return -1;
+    en->n_spawns = 0;
+    if (en->sync_due && db_sync(en->env->db, e) < 0)
+        return -1;
+    en->sync_due = false;
+    if (!en->recorded)
+        engine_event(en, RUN_EVENT_RECORDED, NULL, NULL);
+    en->recorded = true;
+    events_tell(en);
+    return 0;
+}
+
 static int turn(struct engine *en, struct err *e)
 {
     bool busy = en->n_ended || en->n_examine || en->stopping ||
@@ -430,20 +454,7 @@ static int turn(struct engine *en, struct err *e)
     if (en->g.root->n_left == 0 && !en->running && !en->finished &&
         (engine_txn(en, e) < 0 || finish_run(en, e) < 0))
         return -1;
-    if (en->in_txn) {
-        en->in_txn = false;
-        if (db_commit(en->env->db, e) < 0)
-            return -1;
-        if (!en->recorded)
-            engine_event(en, RUN_EVENT_RECORDED, NULL, NULL);
-        en->recorded = true;
-        events_tell(en);
-    }
-    for (size_t i = 0; i < en->n_spawns; i++)
-        if (task_spawn(en, en->spawns[i], e) < 0)
-            return -1;
-    en->n_spawns = 0;
-    return 0;
+    return en->in_txn ? commit_turn(en, e) : 0;
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------- */

@@ -98,6 +98,7 @@ struct engine {
     uint32_t running, jobs_max, cpu_millis_used, cpu_millis_max;
     size_t n_backoff;
     bool in_txn, recorded, blocked_by_memory;
+    bool sync_due; /* the turn's commit holds something that will be reported done */
     int stopping;       /* 0, or the signal that cancels the run */
     bool stopping_hard; /* told twice: exit tasks do not run either */
     bool timed_out, detached, finished;

@@ -286,8 +286,9 @@ int run_start(struct run_env *env, const struct run_request *rq, const struct ru
     if (check_space(&en, e) < 0 || engine_lock(&en, e) < 0)
         goto done;
     /* The first turn goes on in this transaction: a run and its first tasks are one commit. */
-    if (db_begin(env->db, DB_DURABLE, e) < 0)
+    if (db_begin(env->db, DB_PROGRESS, e) < 0)
         goto done;
+    en.sync_due = true;
     if (record_run(&en, rq, e) < 0) {
         db_rollback(env->db);
         goto done;
