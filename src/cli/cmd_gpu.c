@@ -2,6 +2,7 @@
 /* cmd_gpu.c - gpu ls, drain, undrain, and what doctor says of GPUs */
 #include "base/log.h"
 #include "cli/cli.h"
+#include "gpu/cdi.h"
 #include "gpu/drain.h"
 #include "gpu/lease.h"
 
@@ -83,7 +84,14 @@ int cmd_gpu_ls(struct cli *c)
         table_add(&t, text);
     }
     jw_end_arr(&w);
+    jw_key(&w, "notes");
+    jw_arr(&w);
+    for (size_t i = 0; i < s.n_notes; i++)
+        jw_strz(&w, s.notes[i]);
+    jw_end_arr(&w);
     jw_end_obj(&w);
+    for (size_t i = 0; !c->json && i < s.n_notes; i++)
+        log_note("%s", s.notes[i]);
     if (c->json) {
         cli_out_json(&out);
         free(t.cells);
@@ -97,6 +105,33 @@ int cmd_gpu_ls(struct cli *c)
     }
     gpu_set_done(&s);
     return 0;
+}
+
+int cmd_gpu_cdi(struct cli *c)
+{
+    AUTO_BUF struct buf out = {0};
+    const char *vendor = opt_text(c, "vendor");
+    struct gpu_set s = {0};
+    enum gpu_vendor v = GPU_NVIDIA;
+    struct err e = {0};
+    int rc;
+
+    if (find(c, &s, &e) < 0)
+        return cli_fail(&e);
+    if (vendor)
+        while (v < GPU_CDI && strcmp(gpu_vendor_name(v), vendor) != 0)
+            v++;
+    for (size_t i = 0; !vendor && i < s.n; i++)
+        if (!s.gpus[i].unusable[0] && s.gpus[i].vendor != GPU_CDI) {
+            v = s.gpus[i].vendor;
+            break;
+        }
+    buf_init(&out, 0);
+    rc = cdi_write(&s, v, &out, &e);
+    if (rc == 0)
+        cli_out_json(&out);
+    gpu_set_done(&s);
+    return rc < 0 ? cli_fail(&e) : 0;
 }
 
 /* ---- draining

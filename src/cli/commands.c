@@ -184,6 +184,11 @@ static const struct opt fsck_opts[] = {
     {"dry-run", 'n', OPT_FLAG, NULL, "move and mend nothing", NULL, NULL},
     {0},
 };
+static const char *const vendors[] = {"nvidia", "amd", "intel", NULL};
+static const struct opt cdi_opts[] = {
+    {"vendor", 0, OPT_TEXT, "VENDOR", "nvidia, amd or intel (default: whose GPUs are here)", NULL, vendors},
+    {0},
+};
 static const struct opt drain_opts[] = {
     {"message", 'm', OPT_TEXT, "REASON", "why; shown to whoever asks for it", NULL, NULL},
     {0},
@@ -276,6 +281,10 @@ const struct command commands[] = {
     {"gpu ls", "", "list the GPUs of this machine, and who has them",
      "Found without vendor tools, in /proc, /sys and /dev (below gpu_root of the configuration).",
      NULL, cmd_gpu_ls, 0, 0, false, false, "gpus"},
+    {"gpu cdi", "[OPTION]...", "print a CDI file of the GPUs of this machine",
+     "For podman, containerd and others: put it into /etc/cdi as a .json file. It has no hooks. CDI files "
+     "in /etc/cdi and /var/run/cdi are honoured by run and box, too.",
+     cdi_opts, cmd_gpu_cdi, 0, 0, false, false, NULL},
     {"gpu drain", "GPU -m REASON", "give a GPU to nobody until it is undrained",
      "GPU is an id, a unique prefix of one, a place such as 0, or a PCI address. What runs on it goes "
      "on. A GPU that fails under a task is drained by itself.",

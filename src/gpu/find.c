@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "gpu/cdi.h"
 #include "gpu/inside.h"
 
 static const char *const vendor_names[GPU_VENDORS] = {"nvidia", "amd", "intel", "tegra",
@@ -241,6 +242,7 @@ int gpu_find(const char *root, struct gpu_set *out, struct err *e)
         e->code = ERR_INPUT;
     } else if (find_nvidia(out, e) == 0 && find_pci(out, e) == 0 &&
                find_tegra(out, e) == 0) {
+        cdi_load(out);
         clean_models(out);
         return 0;
     }

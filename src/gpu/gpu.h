@@ -60,6 +60,10 @@ struct gpu_set {
     struct gpu_node
         *nvidia_all; /* nodes that every NVIDIA box gets: control, unified memory */
     size_t n_nvidia_all;
+    struct cdi_spec *specs; /* CDI files, see cdi.h */
+    size_t n_specs;
+    const char **notes; /* what a person should hear, about files that were refused */
+    size_t n_notes;
 };
 
 /* gpu_find - look at the machine; root NULL or "": "/"

@@ -24,6 +24,7 @@
 
 #include "base/fd.h"
 #include "base/limits.h"
+#include "gpu/cdi.h"
 #include "gpu/inside.h"
 
 /* ---- adding
@@ -39,14 +40,20 @@ static const char *on_host(struct granting *w, const char *path)
     return arena_printf(w->a, "%s%s", w->s->root, path);
 }
 
-void grant_node(struct granting *w, const struct gpu_node *n)
+void grant_node_from(struct granting *w, const struct gpu_node *n,
+                     const char *host_path)
 {
     for (size_t i = 0; i < w->g->x.n_devices; i++)
         if (strcmp(w->g->x.devices[i].path, n->path) == 0)
             return;
     struct box_device *d = ADD(w, devices, n_devices);
-    *d = (struct box_device){arena_strdup(w->a, n->path), on_host(w, n->path), n->major,
-                             n->minor};
+    *d = (struct box_device){arena_strdup(w->a, n->path), on_host(w, host_path),
+                             n->major, n->minor};
+}
+
+void grant_node(struct granting *w, const struct gpu_node *n)
+{
+    grant_node_from(w, n, n->path);
 }
 
 void grant_bind(struct granting *w, const char *path, const char *dst, bool rw)
@@ -207,19 +214,21 @@ static void nvidia_instances(struct granting *w, struct gpu *const *gpus, size_t
     }
 }
 
-static int grant_nvidia(struct granting *w, struct gpu *const *gpus, size_t n,
-                        struct err *e)
+/* what holds whoever described the files */
+static void nvidia_rest(struct granting *w, struct gpu *const *gpus, size_t n)
 {
-    for (size_t i = 0; i < w->s->n_nvidia_all; i++)
-        grant_node(w, &w->s->nvidia_all[i]);
-    if (grant_nvidia_files(w, e) < 0)
-        return -1;
     nvidia_proc(w, gpus, n);
     nvidia_instances(w, gpus, n);
     join_ids(w, gpus, n, GPU_NVIDIA, "NVIDIA_VISIBLE_DEVICES");
     if (!grant_env_of(w, "CUDA_DEVICE_ORDER"))
         grant_env(w, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
-    return 0;
+}
+
+static int grant_nvidia(struct granting *w, struct err *e)
+{
+    for (size_t i = 0; i < w->s->n_nvidia_all; i++)
+        grant_node(w, &w->s->nvidia_all[i]);
+    return grant_nvidia_files(w, e);
 }
 
 /* one line of a Jetson's lists */
@@ -277,29 +286,39 @@ static int check_nodes(const struct gpu *g, struct err *e)
     return 0;
 }
 
+int grant_found(struct granting *w, struct gpu *const *gpus, size_t n, struct err *e)
+{
+    unsigned vendors = vendors_of(gpus, n);
+
+    for (size_t i = 0; i < n; i++) {
+        if (check_nodes(gpus[i], e) < 0)
+            return -1;
+        for (size_t k = 0; k < gpus[i]->n_nodes; k++)
+            grant_node(w, &gpus[i]->nodes[k]);
+    }
+    if ((vendors & (1U << GPU_NVIDIA)) && grant_nvidia(w, e) < 0)
+        return -1;
+    if (vendors & (1U << GPU_AMD))
+        join_ids(w, gpus, n, GPU_AMD, "ROCR_VISIBLE_DEVICES");
+    return vendors & (1U << GPU_TEGRA) ? grant_tegra(w) : 0;
+}
+
 int grant_make(struct arena *a, struct gpu_set *s, struct gpu *const *gpus, size_t n,
                char *const *env, size_t n_env, struct grant *out, struct err *e)
 {
     struct granting w = {a, s, out};
-    unsigned vendors = vendors_of(gpus, n);
+    int by_cdi;
 
     *out = (struct grant){0};
     for (size_t i = 0; i < n_env; i++) {
         out->env = arena_grow(a, out->env, &out->n_env, sizeof *out->env);
         out->env[i] = env[i];
     }
-    for (size_t i = 0; i < n; i++) {
-        if (check_nodes(gpus[i], e) < 0)
-            return -1;
-        for (size_t k = 0; k < gpus[i]->n_nodes; k++)
-            grant_node(&w, &gpus[i]->nodes[k]);
-    }
-    if ((vendors & (1U << GPU_NVIDIA)) && grant_nvidia(&w, gpus, n, e) < 0)
+    by_cdi = cdi_apply(&w, gpus, n, e);
+    if (by_cdi < 0 || (!by_cdi && grant_found(&w, gpus, n, e) < 0))
         return -1;
-    if (vendors & (1U << GPU_AMD))
-        join_ids(&w, gpus, n, GPU_AMD, "ROCR_VISIBLE_DEVICES");
-    if ((vendors & (1U << GPU_TEGRA)) && grant_tegra(&w) < 0)
-        return -1;
+    if (vendors_of(gpus, n) & (1U << GPU_NVIDIA))
+        nvidia_rest(&w, gpus, n);
     out->env = arena_grow(a, out->env, &out->n_env,
                           sizeof *out->env); /* the NULL at its end */
     out->env[--out->n_env] = NULL;

@@ -63,7 +63,13 @@ struct granting {
     struct gpu_set *s;
     struct grant *g;
 };
+/* grant_found - all of a grant but what holds whoever described it, from the files of
+ * the machine */
+int grant_found(struct granting *w, struct gpu *const *gpus, size_t n, struct err *e);
 void grant_node(struct granting *w, const struct gpu_node *n);
+/* the same with the host's node at another path */
+void grant_node_from(struct granting *w, const struct gpu_node *n,
+                     const char *host_path);
 /* bind a path below the root to dst, read-only unless rw */
 void grant_bind(struct granting *w, const char *path, const char *dst, bool rw);
 void grant_link(struct granting *w, const char *path, const char *target);

@@ -130,8 +130,9 @@ int gpu_enough(const struct gpu_want *w, struct gpu *const *match, size_t n,
     }
     if (ready >= w->count)
         return 0;
-    return err_set(e, ERR_MISSING,
-                   "it asks for %u GPU%s%s%.*s%s, and this box has %zu%s (dugout gpu ls)",
-                   w->count, w->count == 1 ? "" : "s", w->type.len ? " (" : "",
-                   STR_ARG(w->type), w->type.len ? ")" : "", ready, buf_str(&why));
+    return err_set(
+        e, ERR_MISSING,
+        "it asks for %u GPU%s%s%.*s%s, and this box has %zu%s (dugout gpu ls)",
+        w->count, w->count == 1 ? "" : "s", w->type.len ? " (" : "", STR_ARG(w->type),
+        w->type.len ? ")" : "", ready, buf_str(&why));
 }

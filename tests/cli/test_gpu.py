@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GPUs on trees that look like a machine with some: found, handed out, kept apart, drained."""
 
+import json
 import os
 
 import pytest
@@ -549,3 +550,179 @@ def test_a_box_that_does_not_die_is_lost_and_its_gpu_quarantined(two, tmp_path, 
         open(mine + "/freezer.state", "w").write("THAWED")
         wait_for(lambda: not open(mine + "/cgroup.procs").read())
         os.rmdir(mine)
+
+
+# ---- CDI -----------------------------------------------------------------------------------------
+
+
+def cdi_file(tree, text, name="x.json", where="etc/cdi"):
+    if not isinstance(text, str):
+        text = json.dumps(text)
+    f = tree.write("%s/%s" % (where, name), text)
+    os.chmod(f, 0o644)
+    return f
+
+
+def cdi_spec(devices, edits=None, kind="example.com/npu", version="0.6.0"):
+    return {"cdiVersion": version, "kind": kind, "containerEdits": edits or {},
+            "devices": [{"name": n, "containerEdits": x} for n, x in devices.items()]}
+
+
+@pytest.fixture
+def npu(dugout, tmp_path):
+    """A home on a machine whose only devices are those that CDI files name."""
+    t = dugout.tree = use(dugout, gputree.Tree(tmp_path / "machine"))
+    t.node("dev/npu0", 195, 40)
+    t.node("dev/npu1", 195, 41)
+    t.write("opt/npu/libnpu.so.2.7", gputree.elf("libnpu.so.2"))
+    return dugout
+
+
+NPU = {"0": {"deviceNodes": [{"path": "/dev/npu0"}]},
+       "1": {"deviceNodes": [{"path": "/dev/npu/one", "hostPath": "/dev/npu1", "major": 195, "minor": 41}]}}
+
+
+def test_a_cdi_device_is_given_with_nodes_mounts_env_and_known_hooks(npu, write):
+    cdi_file(npu.tree, cdi_spec(NPU, {
+        "env": ["NPU_HOME=/opt/npu"],
+        "mounts": [{"hostPath": "/opt/npu/libnpu.so.2.7", "containerPath": "/opt/lib/libnpu.so.2.7",
+                    "options": ["ro", "nosuid", "nodev", "bind"]}],
+        "hooks": [
+            {"hookName": "createContainer", "path": "/usr/bin/nvidia-cdi-hook",
+             "args": ["nvidia-cdi-hook", "create-symlinks", "--link", "libnpu.so.2::/opt/lib/libnpu.so"]},
+            {"hookName": "createContainer", "path": "/usr/bin/nvidia-ctk",
+             "args": ["nvidia-ctk", "hook", "update-ldcache", "--folder", "/opt/lib"]},
+            {"hookName": "createContainer", "path": "/usr/bin/nvidia-cdi-hook",
+             "args": ["nvidia-cdi-hook", "chmod", "--mode", "755", "--path", "/dev/npu"]}]}))
+    assert [(g["id"], g["state"], g["nodes"]) for g in gpus(npu)] == [
+        ("example.com/npu=0", "free", ["/dev/npu0"]), ("example.com/npu=1", "free", ["/dev/npu1"])]
+    npu.ok("run", write({"t": gpu_task(
+        "find /dev -name 'npu*' -o -name one | sort; echo $NPU_HOME; readlink /opt/lib/libnpu.so; "
+        "readlink /opt/lib/libnpu.so.2; cat /etc/ld.so.conf.d/000-dugout.conf; grep -c libnpu.so.2 /etc/ld.so.cache",
+        "1", "example.com/npu")}))
+    assert log(npu, "t").splitlines() == ["/dev/npu0", "/opt/npu", "libnpu.so.2", "libnpu.so.2.7",
+                                         "/opt/lib", "1"]
+    r = npu.ok("box", "--gpus", "device=example.com/npu=1", "tiny", "--", "stat", "-c", "%t:%T", "/dev/npu/one")
+    assert r.out == "c3:29\n"
+
+
+def test_yaml_as_nvidia_ctk_writes_it_is_read(npu):
+    cdi_file(npu.tree, """---
+cdiVersion: 0.5.0
+kind: example.com/npu
+containerEdits:
+  deviceNodes:
+  - path: /dev/npu1
+    permissions: rw
+devices:
+- containerEdits:
+    deviceNodes:
+    - path: /dev/npu0
+  name: "0"
+""", "x.yaml")
+    r = npu.ok("box", "--gpus", "example.com/npu=1", "tiny", "--", "sh", "-c", "ls /dev | grep npu")
+    assert r.out == "npu0\nnpu1\n"
+
+
+def test_the_later_directory_wins_and_a_device_twice_in_one_is_unusable(npu):
+    cdi_file(npu.tree, cdi_spec({"0": NPU["0"]}, {"env": ["FROM=etc"]}))
+    cdi_file(npu.tree, cdi_spec({"0": NPU["0"]}, {"env": ["FROM=run"]}), where="var/run/cdi")
+    r = npu.ok("box", "--gpus", "1", "tiny", "--", "sh", "-c", "echo $FROM")
+    assert r.out == "run\n"
+    cdi_file(npu.tree, cdi_spec({"1": NPU["1"]}), "y.json")
+    cdi_file(npu.tree, cdi_spec({"1": NPU["1"]}), "z.json")
+    assert [(g["id"], g["state"]) for g in gpus(npu)] == [("example.com/npu=0", "free"),
+                                                         ("example.com/npu=1", "unusable")]
+
+
+HOSTILE = {
+    "root": ({"mounts": [{"hostPath": "/", "containerPath": "/host"}]}, "uncover the host"),
+    "etc": ({"mounts": [{"hostPath": "/etc", "containerPath": "/host"}]}, "uncover the host"),
+    "over-root": ({"mounts": [{"hostPath": "/opt/npu", "containerPath": "/"}]}, "uncover the host"),
+    "proc": ({"mounts": [{"hostPath": "/opt/npu", "containerPath": "/proc/sys"}]}, "nothing of /proc"),
+    "dots": ({"mounts": [{"hostPath": "/opt/../etc", "containerPath": "/x"}]}, 'without ".."'),
+    "tmpfs": ({"mounts": [{"hostPath": "/opt/npu", "containerPath": "/x", "type": "tmpfs"}]}, "of that type"),
+    "hook": ({"hooks": [{"hookName": "prestart", "path": "/tmp/x", "args": ["x"]}]}, "hook /tmp/x is not known"),
+    "hook-name": ({"hooks": [{"hookName": "prestart", "path": "/usr/bin/nvidia-cdi-hook",
+                              "args": ["nvidia-cdi-hook", "explode"]}]}, "explode is not known"),
+    "chmod": ({"hooks": [{"hookName": "prestart", "path": "/usr/bin/nvidia-cdi-hook",
+                          "args": ["nvidia-cdi-hook", "chmod", "--path", "/etc/shadow"]}]}, "chmod of /etc/shadow"),
+    "block": ({"deviceNodes": [{"path": "/dev/npu0", "type": "b"}]}, "character devices only"),
+    "not-dev": ({"deviceNodes": [{"path": "/etc/passwd", "hostPath": "/dev/npu0"}]}, "below /dev"),
+    "rdt": ({"intelRdt": {"closID": "x"}}, "is not done in boxes"),
+    "gone": ({"mounts": [{"hostPath": "/opt/gone", "containerPath": "/x"}]}, "is stale: there is no /opt/gone"),
+    "other": ({"deviceNodes": [{"path": "/dev/npu0", "major": 1, "minor": 1}]}, "is stale: /dev/npu0 is 195:40 now"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(HOSTILE))
+def test_hostile_and_stale_cdi_files_are_refused_with_the_reason(npu, what):
+    edits, why = HOSTILE[what]
+    cdi_file(npu.tree, cdi_spec({"0": NPU["0"]}, edits))
+    r = npu("box", "--gpus", "1", "tiny", "--", "true")
+    if r.rc == 125 and "and this box has 0" in r.err:
+        r.err += npu.ok("gpu", "ls").err  # the file was refused as a whole
+    assert r.rc == 125 and why in r.err, r
+
+
+def test_cdi_files_that_others_can_write_or_that_are_no_files_are_not_read(npu):
+    f = cdi_file(npu.tree, cdi_spec({"0": NPU["0"]}))
+    os.chmod(f, 0o666)
+    assert "nobody else can write" in npu.ok("gpu", "ls").err
+    os.chmod(f, 0o644)
+    os.chmod(f.parent, 0o777)
+    assert "others than root can write there" in npu.ok("gpu", "ls").err and gpus(npu) == []
+    os.chmod(f.parent, 0o755)
+    os.chown(f, 12345, 12345)
+    assert gpus(npu) == []
+    f.unlink()
+    os.mkfifo(f)
+    assert gpus(npu) == []
+    f.unlink()
+    with open(f, "w") as big:
+        big.truncate(1 << 30)
+    assert "over 1 MiB" in npu.ok("gpu", "ls").err
+    f.write_text("[" * 100000)
+    npu.ok("gpu", "ls")
+    for version in ("0.2.0", "2.0.0", "x"):
+        cdi_file(npu.tree, cdi_spec({"0": NPU["0"]}, version=version))
+        assert gpus(npu) == []
+    doc = cdi_spec({"0": NPU["0"]}, version="1.1.0")
+    doc["shiny"] = 1
+    cdi_file(npu.tree, doc)
+    assert "shiny is not known" in npu.ok("gpu", "ls").err and len(gpus(npu)) == 1
+
+
+def test_what_gpu_cdi_prints_gives_the_same_box(two):
+    script = (NODES + "; cd %s && sha256sum * | cut -c1-80; env | grep -e NVIDIA -e LD_ -e CUDA | sort; "
+              "nvidia-smi" % LIB)
+    before = two.ok("box", "--gpus", "device=1", "tiny", "--", "sh", "-c", script).out
+    text = two.ok("gpu", "cdi").out
+    doc = json.loads(text)
+    assert (doc["kind"], [d["name"] for d in doc["devices"]]) == ("nvidia.com/gpu", UUID)
+    for m in doc["containerEdits"]["mounts"] + [n for d in doc["devices"] for n in d["containerEdits"]["deviceNodes"]]:
+        m["hostPath"] = m.get("hostPath", m.get("path")).replace(str(two.tree.root), "")
+    for n in doc["containerEdits"]["deviceNodes"]:
+        n["hostPath"] = n.get("hostPath", n["path"]).replace(str(two.tree.root), "")
+    cdi_file(two.tree, doc)
+    (two.tree.root / "etc/ld.so.cache").unlink()  # by itself nothing would be found where it was
+    os.rename(two.tree.root / gputree.LIBDIR, two.tree.root / "elsewhere")
+    r = two("box", "--gpus", "device=1", "tiny", "--", "true")
+    assert r.rc == 125 and "is stale" in r.err + r.out or "libcuda" in r.err
+    os.rename(two.tree.root / "elsewhere", two.tree.root / gputree.LIBDIR)
+    after = two.ok("box", "--gpus", "device=1", "tiny", "--", "sh", "-c", script).out
+    assert after == before and "/nvidia0" in after and "/nvidia1\n" not in after
+
+
+def test_a_cdi_file_that_gives_more_than_was_granted_is_not_used(two):
+    nodes_of_both = [{"path": "/dev/nvidia0"}, {"path": "/dev/nvidia1"}]
+    cdi_file(two.tree, cdi_spec({"0": {"deviceNodes": nodes_of_both}}, kind="nvidia.com/gpu"))
+    assert "/nvidia0" not in nodes(two, "--gpus", "device=0")
+
+
+def test_a_stale_file_of_a_card_that_is_found_anyway_is_named_and_passed_over(two):
+    cdi_file(two.tree, cdi_spec({"0": {"deviceNodes": [{"path": "/dev/nvidia1"}]}},
+                                {"mounts": [{"hostPath": "/usr/lib/libcuda.so.1.2", "containerPath": "/x"}]},
+                                kind="nvidia.com/gpu"))
+    r = two.ok("box", "--gpus", "1", "tiny", "--", "ls", LIB)
+    assert "is stale" in r.err and "libcuda.so." + DRIVER in r.out
