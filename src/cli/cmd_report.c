@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_report.c - a run or a model as one HTML page
+/* cmd_report.c - a run, or the making of a model, as one HTML page
  *
  * The record says what ran; which task waited for which stands in the pipeline's text,
  * which only spec/ can read. So the arrows are gathered here and handed to report/. A
@@ -64,13 +64,33 @@ static int read_arrows(struct cli *c, int64_t run, struct report_opts *o, struct
     return 0;
 }
 
+/* A name may be that of a run or of an artifact. Which of them is meant is not guessed.
+ */
 static int make_page(struct cli *c, struct buf *html, struct err *e)
 {
     struct report_opts o = {.now_unix_ms = clock_unix_ms()};
-    int64_t run;
+    struct str what = str_of(c->args[0]);
+    int64_t run = 0, artifact = 0;
+    struct err no_artifact = {0};
+    bool is_run = db_run_find(c->db, what, &run, e) == 0;
 
-    if (db_run_find(c->db, str_of(c->args[0]), &run, e) < 0 ||
-        read_arrows(c, run, &o, e) < 0)
+    if (!is_run && e->code != ERR_MISSING)
+        return -1;
+    if (db_artifact_find(c->db, what, &artifact, &no_artifact) == 0 && is_run)
+        return err_set(
+            e, ERR_INPUT,
+            "report %s: both a run and an artifact are called so: name the run by its "
+            "id, or the artifact as a%lld",
+            c->args[0], (long long)artifact);
+    if (!is_run && !artifact &&
+        cli_find_artifact(c, c->args[0], &artifact, &no_artifact) < 0)
+        return err_set(e, ERR_MISSING,
+                       "report %s: no run, tag or artifact is called so (dugout "
+                       "runs, dugout tags and dugout artifacts list them)",
+                       c->args[0]);
+    if (!is_run)
+        return report_artifact(c->db, c->store, artifact, what, &o, html, e);
+    if (read_arrows(c, run, &o, e) < 0)
         return -1;
     return report_run(c->db, c->store, run, &o, html, e);
 }

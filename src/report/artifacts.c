@@ -17,7 +17,6 @@
 #define DOCUMENTS_MAX 12
 #define METRIC_COLUMNS 8
 #define METRIC_ROWS 200
-#define EVALUATIONS_MAX 24
 #define LINEAGE_BOXES 80
 #define LINEAGE_TEXT_MAX (256 * KIB) /* what is past it is left out */
 
@@ -166,50 +165,61 @@ void page_metrics(struct page *p, const struct page_artifact *x, size_t n)
 
 /* ---- classification ---- */
 
-static bool slices(struct page *p, struct buf *b, json *root)
+/* what is drawn of one artifact, itself or its slices; how many drawings */
+static size_t evaluations(struct page *p, struct buf *b, json *root, size_t limit)
 {
     json *list = json_at(root, "evaluationSlices"), *item;
     size_t i, max, shown = 0;
 
+    if (charts_classification(b, p->a, root))
+        return 1;
     yyjson_arr_foreach(list, i, max, item)
     {
         AUTO_BUF struct buf charts = {0};
-        if (shown == EVALUATIONS_MAX)
-            break;
-        if (!charts_classification(&charts, p->a,
+        if (shown == limit ||
+            !charts_classification(&charts, p->a,
                                    json_at(item, "sliceClassificationMetrics")))
             continue;
         HTML(b, "<h4>slice $</h4>\n", json_as_str(json_at(item, "slice")));
         buf_add(b, charts.ptr, charts.len);
         shown++;
     }
-    return shown > 0;
+    return shown;
 }
 
-void page_classification(struct page *p, const struct page_artifact *x, size_t n)
+void page_classification(struct page *p, const struct page_artifact *x, size_t n,
+                         size_t limit)
 {
     AUTO_BUF struct buf all = {0};
-    size_t shown = 0;
+    size_t shown = 0, rest = 0;
 
-    for (size_t i = 0; i < n && shown < EVALUATIONS_MAX; i++) {
+    for (size_t i = 0; i < n; i++) {
         AUTO_JSON yyjson_doc *doc = NULL;
         AUTO_BUF struct buf one = {0};
-        json *root;
+        size_t drawn;
         if (!type_is(&x[i].x, "ClassificationMetrics") &&
             !type_is(&x[i].x, "SlicedClassificationMetrics"))
             continue;
-        root = parsed(x[i].x.metadata_json, &doc);
-        if (!charts_classification(&one, p->a, root) && !slices(p, &one, root))
+        drawn = shown < limit ? evaluations(p, &one, parsed(x[i].x.metadata_json, &doc),
+                                            limit - shown)
+                              : 0;
+        if (!drawn) {
+            rest++;
             continue;
+        }
         HTML(&all, "<h3>$ <small>a$</small></h3>\n", source_in(p, &x[i]),
              fmt_in(p->a, "%lld", (long long)x[i].x.id));
         buf_add(&all, one.ptr, one.len);
-        shown++;
+        shown += drawn;
     }
     if (!shown)
         return;
     page_section(p, "classification", "Classification");
     buf_add(p->b, all.ptr, all.len);
+    if (rest)
+        HTML(p->b,
+             "<p class='note'>$ more evaluations are recorded, not drawn here.</p>\n",
+             fmt_in(p->a, "%zu", rest));
     buf_adds(p->b, "</section>\n");
 }
 
@@ -285,10 +295,14 @@ static void artifact_box(struct page *p, struct pic_box *b,
                x->digest_hex[0] ? x->digest_hex : "none", STR_ARG(n->tags));
 }
 
-static void task_box(struct page *p, struct pic_box *b, const struct lineage_node *n)
+/* the run is named where it is another than that which the picture is about */
+static void task_box(struct page *p, struct pic_box *b, const struct lineage_node *n,
+                     const struct lineage_node *start)
 {
     b->name = n->task_path;
-    b->note = fmt_in(p->a, "in %.*s", STR_ARG(n->run_name));
+    b->note = str_eq(n->run_uuid, start->run_uuid)
+                  ? STR("task")
+                  : fmt_in(p->a, "in %.*s", STR_ARG(n->run_name));
     b->style = "k-task";
     b->glyph = "\u2699";
     b->title =
@@ -305,7 +319,7 @@ static void lineage_picture(struct page *p, const struct lineage *l)
     for (size_t i = 0; i < l->n_nodes; i++) {
         pic.boxes[i].parent = PIC_TOP;
         if (l->nodes[i].is_task)
-            task_box(p, &pic.boxes[i], &l->nodes[i]);
+            task_box(p, &pic.boxes[i], &l->nodes[i], &l->nodes[0]);
         else
             artifact_box(p, &pic.boxes[i], &l->nodes[i], i < l->n_starts);
     }

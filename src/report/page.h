@@ -52,13 +52,17 @@ void page_command(struct page *p, struct str command, const char *why);
 
 /* ---- sections that a run and a model share: artifacts.c ---- */
 
+#define EVALUATIONS_MAX 24 /* drawn on a page */
+
 struct page_artifact { /* an output, by the task that gave it out */
     struct db_artifact x;
     struct str task, output;
     int64_t task_id;
 };
 void page_metrics(struct page *p, const struct page_artifact *x, size_t n);
-void page_classification(struct page *p, const struct page_artifact *x, size_t n);
+/* page_classification - at most `limit` of them are drawn */
+void page_classification(struct page *p, const struct page_artifact *x, size_t n,
+                         size_t limit);
 void page_documents(struct page *p, const struct page_artifact *x, size_t n);
 /* page_lineage - everything upstream of one artifact as a picture */
 int page_lineage(struct page *p, int64_t artifact, struct err *e);

@@ -31,4 +31,12 @@ struct report_opts {
 int report_run(struct db *d, struct store *s, int64_t run, const struct report_opts *o,
                struct buf *html, struct err *e);
 
+/* report_artifact - append the audit page of a model (or of any other artifact)
+ *
+ * asked  what it was called by who wants the page: "churn:prod"
+ * On A4 it takes two sheets, unless its evaluation is long. ERR_MISSING: no such
+ * artifact */
+int report_artifact(struct db *d, struct store *s, int64_t artifact, struct str asked,
+                    const struct report_opts *o, struct buf *html, struct err *e);
+
 #endif

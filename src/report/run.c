@@ -588,7 +588,7 @@ static int print_body(struct run_page *x, struct err *e)
         return -1;
     print_graph(x);
     page_metrics(&x->p, x->out, x->n_out);
-    page_classification(&x->p, x->out, x->n_out);
+    page_classification(&x->p, x->out, x->n_out, EVALUATIONS_MAX);
     print_parameters(x);
     print_tasks(x);
     page_documents(&x->p, x->out, x->n_out);

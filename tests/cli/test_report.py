@@ -245,6 +245,73 @@ def test_a_model_card_is_rendered(reported, browser):
     assert "<script>x</script>" in page.eval("document.querySelector('.markdown').innerText")
 
 
+# ---- the audit page of a model ----
+
+
+@pytest.fixture(scope="module")
+def audited(reported):
+    """The good run's model was promoted, and another one before it."""
+    r = reported
+    model = r.ok("artifact", "show", "good-run/train:model", "--json").json["id"]
+    other = r.ok("artifact", "show", "good-run/load:data", "--json").json["id"]
+    r.ok("tag", "a%d" % other, "churn:prod")
+    r.ok("tag", "a%d" % model, "churn:prod", "--move")
+    r.ok("report", "churn:prod", "-o", r.pages / "audit.html")
+    return r, model, other
+
+
+def test_the_audit_page_answers_the_auditor(audited):
+    r, model, other = audited
+    c = check((r.pages / "audit.html").read_text())
+    shown = r.ok("show", "good-run", "--json").json
+    train = next(t for t in shown["tasks"] if t["path"] == "train")
+    data = train["inputs"]["artifacts"]["data"][0]
+    for word in (
+        "audit of a Model", "churn:prod", "Made by task train of run good-run", "1 dataset",
+        "trained on 5000 rows", "training, input data", data["digest"],
+        train["outputs"]["artifacts"]["model"][0]["digest"], train["image"], shown["run_id"],
+        shown["spec_digest"], "0.912346", "moved here from a%d" % other, shown["host"],
+        "<img src=x onerror=alert(1)>", "reviewed by",
+    ):  # fmt: skip
+        assert word in c.text, word
+
+
+def test_the_audit_page_takes_two_sheets(audited, browser, tmp_path):
+    r, _, _ = audited
+    page = browser.page(r.pages / "audit.html")
+    assert page.requests() == ([], []) and page.messages() == []
+    page.pdf(tmp_path / "audit.pdf")
+    if not shutil.which("pdfinfo"):
+        pytest.skip("pdfinfo is not installed")
+    info = subprocess.run(["pdfinfo", tmp_path / "audit.pdf"], capture_output=True, text=True)
+    assert re.search(r"^Pages: +2$", info.stdout, re.M), info.stdout
+    text = [
+        subprocess.run(["pdftotext", "-layout", "-f", n, "-l", n, tmp_path / "audit.pdf", "-"],
+                       capture_output=True, text=True).stdout
+        for n in "12"
+    ]  # fmt: skip
+    assert "How it was made" in text[0] and "Parameters" in text[0]
+    assert "Who promoted it" in text[1] and "approved by" in text[1]
+
+
+def test_a_model_from_outside_has_an_audit_page_too(audited, tmp_path):
+    r, _, _ = audited
+    (tmp_path / "bought.bin").write_text("weights")
+    r.ok("artifact", "import", tmp_path / "bought.bin", "--type", "Model")
+    page = r.ok("report", tmp_path / "bought.bin").out
+    c = check(page)
+    assert "It came from outside on" in c.text and str(tmp_path / "bought.bin") in c.text
+    assert "No tag ever named it." in c.text and "No task that read it" in c.text
+
+
+def test_what_could_be_a_run_or_a_model_is_asked_for(audited, write):
+    r, model, _ = audited
+    r.ok("tag", "a%d" % model, "good-run")
+    e = r("report", "good-run", "-o", "/dev/null")
+    assert e.rc == 2 and "a%d" % model in e.err
+    r.ok("tag", "--delete", "good-run")
+
+
 if os.environ.get("REPORT_KEEP"):
 
     def test_keep_pages_and_pictures(reported, browser):
