@@ -204,6 +204,8 @@ int cmd_artifact_show(struct cli *c);
 int cmd_artifact_cat(struct cli *c);
 int cmd_artifact_export(struct cli *c);
 int cmd_artifact_import(struct cli *c);
+int cmd_artifact_export_oci(struct cli *c); /* what --oci makes of them */
+int cmd_artifact_import_oci(struct cli *c);
 int cmd_artifact_rm(struct cli *c);
 int cmd_tag(struct cli *c);
 int cmd_tag_log(struct cli *c);

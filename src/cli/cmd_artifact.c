@@ -341,6 +341,8 @@ int cmd_artifact_export(struct cli *c)
     struct err e = {0};
     int rc;
 
+    if (opt_flag(c, "oci"))
+        return cmd_artifact_export_oci(c);
     if (lstat(dst, &st) == 0)
         return cli_fail((err_set(&e, ERR_INPUT, "%s exists: choose another name", dst), &e));
     if (find_content(c, &f, path, sizeof path, &e) < 0)
@@ -385,13 +387,16 @@ int cmd_artifact_import(struct cli *c)
 {
     AUTO_BUF struct buf meta = {0};
     const char *type = opt_text(c, "type"), *name = opt_text(c, "name");
-    char *real = realpath(c->args[0], NULL), *slash;
+    char *real, *slash;
     struct db_artifact_new row = {.imported = true, .created_unix_ms = clock_unix_ms()};
     struct artifact f = {0};
     struct err e = {0};
     int64_t id;
 
+    if (opt_flag(c, "oci"))
+        return cmd_artifact_import_oci(c);
     buf_init(&meta, LIMIT_JSON_BYTES);
+    real = realpath(c->args[0], NULL);
     if (!real)
         return cli_fail((err_set(&e, ERR_MISSING, "%s: %s", c->args[0], strerror(errno)), &e));
     row.source = arena_str(&c->a, str_of(real));

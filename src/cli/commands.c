@@ -138,7 +138,14 @@ static const struct opt artifacts_opts[] = {
     {"all", 0, OPT_FLAG, NULL, "those whose content is gone, too", NULL, NULL},
     {0},
 };
+static const struct opt a_export_opts[] = {
+    {"oci", 0, OPT_FLAG, NULL, "write an OCI layout", NULL, NULL},
+    {"ref", 0, OPT_TEXT, "NAME", "name of it in the layout", NULL, NULL},
+    {0},
+};
 static const struct opt a_import_opts[] = {
+    {"oci", 0, OPT_FLAG, NULL, "PATH is an OCI layout or an archive of one", NULL, NULL},
+    {"ref", 0, OPT_TEXT, "NAME", "which artifact of the layout (with --oci)", NULL, NULL},
     {"type", 0, OPT_TEXT, "TYPE", "artifact type (Dataset)", NULL, NULL},
     {"name", 0, OPT_TEXT, "NAME", "name (default: the file's)", NULL, NULL},
     {"metadata", 0, OPT_LIST, "K=V", "metadata; numbers and true/false are taken as such", NULL, NULL},
@@ -266,8 +273,11 @@ const struct command commands[] = {
      NULL, cmd_artifact_show, 1, 1, false, false, NULL},
     {"artifact cat", "ARTIFACT", "print an artifact's content", NULL, NULL, cmd_artifact_cat, 1, 1,
      false, false, NULL},
-    {"artifact export", "ARTIFACT PATH", "copy an artifact to a file or directory", NULL, NULL,
-     cmd_artifact_export, 2, 2, false, false, NULL},
+    {"artifact export", "ARTIFACT PATH [OPTION]...", "copy an artifact to a file or directory",
+     "With --oci PATH becomes an OCI layout (PATH.tar: an archive of one) that skopeo and registries "
+     "take; a model is a ModelPack model. The digest of its manifest is printed, and is the same for "
+     "every export of the same artifact.",
+     a_export_opts, cmd_artifact_export, 2, 2, false, false, NULL},
     {"artifact import", "PATH [OPTION]...", "bring a file or directory in as an artifact", NULL,
      a_import_opts, cmd_artifact_import, 1, 1, false, false, NULL},
     {"artifact rm", "ARTIFACT...", "remove an artifact's content at the next gc", NULL, NULL,
@@ -291,9 +301,11 @@ const struct command commands[] = {
      drain_opts, cmd_gpu_drain, 1, 1, false, false, NULL},
     {"gpu undrain", "GPU", "give a drained GPU to tasks again", NULL, NULL, cmd_gpu_undrain, 1, 1,
      false, false, NULL},
-    {"report", "RUN -o FILE.html", "write a run as one HTML page",
-     "The page needs no network and runs no script: verdict, cause and last lines first, then the "
-     "graph, metrics, evaluation, parameters, artifacts, lineage of each model, and logs.",
+    {"report", "RUN|TAG|ARTIFACT -o FILE.html", "write a run, or the audit of a model, as one HTML page",
+     "The page needs no network and runs no script. Of a run: verdict, cause and last lines first, "
+     "then the graph, metrics, evaluation, parameters, artifacts, lineage of each model, and logs. "
+     "Of a tag or artifact: an audit page for two printed sheets: data with digest, rows and role, "
+     "image, code, parameters, evaluation, and who promoted it when and why.",
      report_opts, cmd_report, 1, 1, false, false, NULL},
     {"export mlmd", "FILE", "write the record as a file of ML Metadata",
      "SQLite, schema version 10, shaped as Kubeflow Pipelines v2 writes it, for ML Metadata's own "
