@@ -13,7 +13,7 @@
 #include "image/image.h"
 #include "lineage/health.h"
 #include "lineage/images.h"
-#include "store/check.h"
+#include "store/pack.h"
 #include "store/tree.h"
 
 static void note_damage(struct carry *x, const char *hex, const char *text)
@@ -30,6 +30,26 @@ static int passed_over(struct carry *x, const char *hex, struct err *e)
         return -1;
     note_damage(x, hex, e->text);
     *e = (struct err){0};
+    return 0;
+}
+
+/* ---- small files ------------------------------------------------------------------------------------ */
+
+static int carry_file(struct carry *x, const char *path, struct err *e)
+{
+    AUTO_BUF struct buf text = {0};
+    int from_fd = store_home_fd(x->from), to = store_home_fd(x->to);
+    struct stat from, there;
+
+    if (fstatat(from_fd, path, &from, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(from.st_mode))
+        return 0;
+    if (fstatat(to, path, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_size == from.st_size &&
+        there.st_mtim.tv_sec == from.st_mtim.tv_sec && there.st_mtim.tv_nsec == from.st_mtim.tv_nsec)
+        return 0;
+    if (fd_read_file(from_fd, path, &text, 2 * LIMIT_LOG_BYTES, e) < 0 ||
+        fd_write_file(to, path, buf_str(&text), text.len, 0640, false, e) < 0)
+        return -1;
+    (void)utimensat(to, path, (const struct timespec[]){from.st_mtim, from.st_mtim}, 0);
     return 0;
 }
 
@@ -69,6 +89,23 @@ static int carry_blob(struct carry *x, const char *hex, struct err *e)
     return 0;
 }
 
+static int carry_part(void *ctx, const char *hex, struct err *e)
+{
+    return carry_blob(ctx, hex, e);
+}
+
+/* packs and objects as blobs, then the index, which is text of a known form */
+static int carry_packed(struct carry *x, const char *hex, struct err *e)
+{
+    if (!x->to)
+        return pack_verify(x->from, hex, e) < 0 ? passed_over(x, hex, e) : 0;
+    if (tree_blobs_each(x->from, hex, carry_part, x, e) < 0)
+        return passed_over(x, hex, e);
+    if (carry_file(x, arena_printf(x->a, "store/packs/%s", hex), e) < 0)
+        return -1;
+    return tree_there(x->to, hex, e) ? 0 : passed_over(x, hex, e);
+}
+
 static int carry_tree(struct carry *x, const char *hex, struct err *e)
 {
     struct tree_id id = {.hex = ""};
@@ -78,6 +115,8 @@ static int carry_tree(struct carry *x, const char *hex, struct err *e)
         x->there++;
         return 0;
     }
+    if (tree_is_packed(x->from, hex))
+        return carry_packed(x, hex, e);
     if ((x->to ? tree_put(x->to, store_dir_fd(x->from, STORE_CHECKOUTS), hex, BLOB_NOSYNC, &id, e)
                : tree_verify(x->from, hex, e)) < 0)
         return passed_over(x, hex, e);
@@ -141,24 +180,6 @@ int carry_contents(struct carry *x, struct db *d, struct err *e)
 }
 
 /* ---- files of runs --------------------------------------------------------------------------------- */
-
-static int carry_file(struct carry *x, const char *path, struct err *e)
-{
-    AUTO_BUF struct buf text = {0};
-    int from_fd = store_home_fd(x->from), to = store_home_fd(x->to);
-    struct stat from, there;
-
-    if (fstatat(from_fd, path, &from, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(from.st_mode))
-        return 0;
-    if (fstatat(to, path, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_size == from.st_size &&
-        there.st_mtim.tv_sec == from.st_mtim.tv_sec && there.st_mtim.tv_nsec == from.st_mtim.tv_nsec)
-        return 0;
-    if (fd_read_file(from_fd, path, &text, 2 * LIMIT_LOG_BYTES, e) < 0 ||
-        fd_write_file(to, path, buf_str(&text), text.len, 0640, false, e) < 0)
-        return -1;
-    (void)utimensat(to, path, (const struct timespec[]){from.st_mtim, from.st_mtim}, 0);
-    return 0;
-}
 
 int carry_runs(struct carry *x, struct db *d, struct err *e)
 {

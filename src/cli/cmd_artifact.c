@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "lineage/query.h"
 #include "lineage/record.h"
+#include "store/pack.h"
 #include "store/tree.h"
 
 #define SHORT 12
@@ -239,6 +240,11 @@ static int find_content(struct cli *c, struct db_artifact *f, char *path, size_t
     if (!f->digest_hex[0])
         return err_set(e, ERR_INPUT, "artifact a%lld is metadata only, it has no content",
                        (long long)id);
+    if (str_eqz(f->kind, "dir")) {
+        int pin; /* closed by our exit */
+        if (tree_pin(c->store, f->digest_hex, &pin, e) < 0)
+            return -1;
+    }
     return where_is_it(c, f, path, size, e);
 }
 

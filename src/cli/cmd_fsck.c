@@ -21,6 +21,7 @@
 #include "lineage/health.h"
 #include "lineage/images.h"
 #include "store/check.h"
+#include "store/pack.h"
 
 #define NOTE_EVERY 1000 /* digests in one transaction */
 
@@ -299,6 +300,7 @@ static void print_json(const struct fsck *f)
     jw_kstr(&w, "database", f->db_text ? f->db_text : "ok");
     jw_ki64(&w, "blobs", (int64_t)f->n.blobs);
     jw_ki64(&w, "checkouts", (int64_t)f->n.checkouts);
+    jw_ki64(&w, "packed", (int64_t)f->n.packed);
     jw_ki64(&w, "hashed", (int64_t)f->n.hashed);
     jw_ki64(&w, "hashed_bytes", (int64_t)f->n.hashed_bytes);
     jw_ki64(&w, "damage", (int64_t)count_damage(f));

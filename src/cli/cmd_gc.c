@@ -26,6 +26,7 @@
 #include "lineage/images.h"
 #include "lineage/live.h"
 #include "store/gc.h"
+#include "store/pack.h"
 
 #define DAY_MS (86400LL * 1000)
 #define COARSE_MS 20      /* times of files lag the clock by a tick of the kernel */
@@ -84,6 +85,8 @@ struct house {
     struct map may_go; /* "runs/<run>/<attempt>" -> itself; and "<run>/<task>.checkpoint" */
     int64_t young_unix_ms;
     bool dry_run;
+    struct pack_count packed;
+    uint64_t n_evicted;
     struct gc_count counts[GC_KINDS], going[REASONS], kept[N_ELEMS(kept_rows)];
     int64_t n_buried;
 };
@@ -128,7 +131,7 @@ static bool is_going(void *ctx, const char *hex, bool dir)
     struct store *s = h->c->store;
 
     if (dir)
-        return gc_is_old(s, STORE_CHECKOUTS, hex, h->young_unix_ms);
+        return tree_is_old(s, hex, h->young_unix_ms);
     return gc_is_old(s, STORE_BLOBS, hex, h->young_unix_ms);
 }
 
@@ -313,6 +316,14 @@ static void print_json(struct house *h)
         count_json(&w, gc_kind_name((enum gc_kind)k), &h->counts[k]);
     jw_kbool(&w, "dry_run", h->dry_run);
     jw_ki64(&w, "tombstones", h->n_buried);
+    jw_key(&w, "packed");
+    jw_obj(&w);
+    jw_ki64(&w, "directories", (int64_t)h->packed.trees);
+    jw_ki64(&w, "files", (int64_t)h->packed.files);
+    jw_ki64(&w, "packs", (int64_t)h->packed.packs);
+    jw_ki64(&w, "bytes", (int64_t)h->packed.bytes);
+    jw_ki64(&w, "checkouts_removed", (int64_t)h->n_evicted);
+    jw_end_obj(&w);
     jw_key(&w, "going");
     jw_obj(&w);
     for (int i = 0; i < REASONS; i++)
@@ -358,9 +369,43 @@ static void print_text(struct house *h)
     table_print(&t, stdout);
     size_human(total, size);
     (void)printf("%s %s\n", size, h->dry_run ? "would be freed" : "freed");
+    if (h->packed.trees)
+        (void)printf("%llu files of %llu directories are now in %llu packs\n",
+                     (unsigned long long)h->packed.files, (unsigned long long)h->packed.trees,
+                     (unsigned long long)h->packed.packs);
 }
 
 /* ---- the command ------------------------------------------------------------------------------------ */
+
+/* Directories that are kept and not in use go into packs, and their checkouts go. What cannot be
+ * packed stays as it is: that is said, and is no reason to stop. */
+static int pack(struct house *h, struct err *e)
+{
+    struct store *s = h->c->store;
+
+    for (size_t i = 0; i < h->live.n; i++) {
+        struct err why = {0};
+        char hex[DIGEST_HEX];
+        bool gone = false;
+
+        if (!(h->live.items[i].kinds & DB_LIVE_TREE))
+            continue;
+        hex_of(h->live.items[i].digest, hex);
+        if (!gc_is_old(s, STORE_CHECKOUTS, hex, h->young_unix_ms) ||
+            !tree_worth_packing(s, hex))
+            continue;
+        if (tree_pack(s, hex, &h->packed, &why) < 0) {
+            if (why.code == ERR_SYS)
+                return *e = why, -1;
+            log_note("%s: it stays as it is", why.text);
+            continue;
+        }
+        if (tree_evict(s, hex, h->young_unix_ms, &gone, e) < 0)
+            return -1;
+        h->n_evicted += gone;
+    }
+    return 0;
+}
 
 static int forget_dirs(struct house *h, struct err *e)
 {
@@ -400,7 +445,8 @@ static int gc(struct house *h, int64_t grace_ms, struct err *e)
         count_kept(h);
         return 0;
     }
-    if (h->n_dirs && forget_dirs(h, e) < 0)
+    if ((h->n_dirs && forget_dirs(h, e) < 0) ||
+        (!opt_flag(c, "no-pack") && pack(h, e) < 0))
         return -1;
     db_checkpoint(c->db);
     return 0;

@@ -178,6 +178,7 @@ static const struct opt gc_opts[] = {
     {"keep-runs", 0, OPT_TEXT, "N", "keep outputs of the last N runs of each pipeline (10)", NULL, NULL},
     {"keep-days", 0, OPT_TEXT, "N", "keep outputs of runs of the last N days (30)", NULL, NULL},
     {"keep-bytes", 0, OPT_TEXT, "SIZE", "let the oldest kept runs go until they need no more than SIZE", NULL, NULL},
+    {"no-pack", 0, OPT_FLAG, NULL, "leave directories of many small files as they are", NULL, NULL},
     {0},
 };
 static const char *const du_ways[] = {"place", "pipeline", "run", "image", NULL};

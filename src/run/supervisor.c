@@ -35,6 +35,7 @@
 #include "run/log.h"
 #include "run/spawner.h"
 #include "store/blob.h"
+#include "store/pack.h"
 
 #define GRACE_MS 10000           /* between the stop signal and the kill, as docker */
 #define LOST_MS 10000            /* a box that does not die of SIGKILL hangs in a driver */
@@ -396,6 +397,23 @@ static int own_outputs(struct supervisor *s, struct err *e)
     return 0;
 }
 
+/* Directories that the task reads: made when they are packed, and kept from gc until we exit. */
+static int pin_inputs(struct supervisor *s, struct store **store, struct err *e)
+{
+    for (size_t i = 0; i < s->at.n_inputs; i++) {
+        const struct attempt_input *in = &s->at.inputs[i];
+        int pin; /* closed by our exit */
+
+        if (!str_eqz(in->kind, "dir"))
+            continue;
+        if (!*store && store_open(s->at.home.ptr, store, e) < 0)
+            return -1;
+        if (tree_pin(*store, in->digest.ptr, &pin, e) < 0)
+            return err_at(e, "input directory");
+    }
+    return 0;
+}
+
 /* everything between the first and the last line of an attempt; errors are the host's */
 static int carry_out(struct supervisor *s, const char *dir, struct err *e)
 {
@@ -418,6 +436,8 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     (void)fcntl(log_pipe[0], F_SETFL, O_NONBLOCK);
     s->log_pipe = log_pipe[0];
     if (runlog_open(&s->log, s->dir_fd, s->at.log_max_bytes, e) < 0)
+        return -1;
+    if (pin_inputs(s, &store, e) < 0)
         return -1;
     if (start_box(s, dir, log_pipe[1], e) < 0) {
         not_started(s, e);
@@ -449,7 +469,7 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     runlog_close(&s->log);
     if (rc == 0 && !s->at.bare && result_ok(&s->r)) {
         struct collect c = {&s->a, &s->at, s->dir_fd, box_root_fd(s->box), s->box, NULL};
-        if (s->at.n_artifacts) /* parameters alone touch no store */
+        if (s->at.n_artifacts && !store) /* parameters alone touch no store */
             rc = store_open(s->at.home.ptr, &store, e);
         c.store = store;
         if (rc == 0)

@@ -270,6 +270,13 @@ static int publish(struct store *s, int fd, const char *hex, uint64_t size,
     return publish_locked(s, fd, hex, size, e);
 }
 
+int blob_link(struct store *s, int fd, const char *hex, uint64_t size, struct err *e)
+{
+    if (futimens(fd, NULL) < 0)
+        return err_sys(e, errno, "set time of blob %.12s", hex);
+    return publish(s, fd, hex, size, 0, e);
+}
+
 int blob_refresh(struct store *s, const char *hex, struct err *e)
 {
     AUTO_FD int gc = -1;

@@ -65,6 +65,7 @@ enum store_dir {
     STORE_BLOBS,
     STORE_LAYERS,
     STORE_CHECKOUTS,
+    STORE_PACKS, /* indexes of packed directories: pack.h */
     STORE_TMP,
     STORE_TRASH,
     STORE_LOCKS,

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "store/inside.h"
+#include "store/pack.h"
 #include "store/tree.h"
 
 struct check {
@@ -133,24 +134,28 @@ static void check_checkout(struct check *c, const char *hex)
              e.code == ERR_CORRUPT && move_checkout(c, hex));
 }
 
-static int no_entry(void *ctx, const struct tree_entry *t, struct err *e)
-{
-    (void)ctx;
-    (void)t;
-    (void)e;
-    return 0;
-}
+/* ---- packed directories ---- */
 
-bool tree_there(struct store *s, const char *hex, struct err *e)
+/* Packs are blobs, checked as such; here, that the index and they make up the tree. Where there is
+ * a checkout besides, a bad index is only dropped: gc packs again. */
+static void check_index(struct check *c, const char *hex)
 {
+    int dir = c->store->dirs[STORE_PACKS];
     struct stat st;
+    struct err e = {0};
+    bool checkout, dropped;
 
-    if (tree_walk(s, hex, no_entry, NULL, e) < 0)
-        return false;
-    if (fstatat(s->dirs[STORE_CHECKOUTS], hex, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return true;
-    err_set(e, ERR_MISSING, "directory %.12s is not in the store any more", hex);
-    return false;
+    if (fstatat(dir, hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    checkout = faccessat(c->store->dirs[STORE_CHECKOUTS], hex, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    c->n->packed++;
+    if (!tree_there(c->store, hex, &e) ||
+        (wants_hash(c, hex) && pack_verify(c->store, hex, &e) < 0)) {
+        dropped = checkout && !c->o->dry_run && unlinkat(dir, hex, 0) == 0;
+        tell(c, CHECK_WRONG_TREE, hex, e.text, !dropped, false);
+    } else if (wants_hash(c, hex) && !checkout) {
+        right(c, hex, 0);
+    }
 }
 
 /* ---- the walk ---- */
@@ -213,6 +218,7 @@ int check_store(struct store *s, const struct check_opts *o, struct check_count 
 
     *out = (struct check_count){0};
     if (each_name(&c, STORE_BLOBS, check_blob, e) < 0 ||
+        each_name(&c, STORE_PACKS, check_index, e) < 0 ||
         each_name(&c, STORE_CHECKOUTS, check_checkout, e) < 0)
         return -1;
     return store_sync(s, e);

@@ -2,7 +2,8 @@
 /* check.h - are the bytes what their names say?
  *
  * What lies in blobs/ and checkouts/ is looked at without asking who needs it; whether
- * everything that rows name is there is the caller's question (blob_has, tree_there).
+ * everything that rows name is there is the caller's question (blob_has, tree_there in
+ * pack.h).
  * Nothing that is damaged is removed: blobs and directories with wrong bytes are moved
  * to trash/corrupt-<digest>, where gc keeps them for the grace period, so that nobody
  * is given them and the next task that makes the same bytes stores them anew.
@@ -40,15 +41,12 @@ struct check_opts {
 };
 
 struct check_count {
-    uint64_t blobs, checkouts, hashed, hashed_bytes;
+    uint64_t blobs, checkouts, packed, hashed, hashed_bytes;
 };
 
 /* check_store - ERR_SYS when a directory cannot be read; damage is no error. A file
  * that cannot be read for an I/O error is damage, and stays where it is. */
 int check_store(struct store *s, const struct check_opts *o, struct check_count *out,
                 struct err *e);
-
-/* tree_there - are the checkout and all its tree objects there, by name? */
-bool tree_there(struct store *s, const char *hex, struct err *e);
 
 #endif

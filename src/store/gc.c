@@ -22,7 +22,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "store/inside.h"
-#include "store/tree.h"
+#include "store/pack.h"
 
 #define SLICE 256
 
@@ -108,20 +108,18 @@ void digest_set_done(struct digest_set *d)
     *d = (struct digest_set){.slots = NULL};
 }
 
-static int mark_entry(void *ctx, const struct tree_entry *t, struct err *e)
+static int mark_blob(void *ctx, const char *hex, struct err *e)
 {
     (void)e;
-    if (t->type == TREE_DIR)
-        (void)digest_set_add(ctx, t->hex);
+    (void)digest_set_add(ctx, hex);
     return 0;
 }
 
 int gc_mark_tree(struct store *s, const char *hex, struct digest_set *blobs,
                  struct err *e)
 {
-    if (tree_walk(s, hex, mark_entry, blobs, e) < 0)
+    if (tree_blobs_each(s, hex, mark_blob, blobs, e) < 0)
         return err_at(e, "directory %.12s", hex);
-    (void)digest_set_add(blobs, hex);
     return 0;
 }
 
@@ -130,6 +128,7 @@ const char *gc_kind_name(enum gc_kind k)
     static const char *const names[GC_KINDS] = {
         [GC_BLOBS] = "blobs", [GC_LAYERS] = "layers", [GC_CHECKOUTS] = "checkouts",
         [GC_RUNS] = "runs",   [GC_TMP] = "tmp",       [GC_TRASH] = "trash",
+        [GC_PACKS] = "packs",
     };
 
     return names[k];
@@ -239,7 +238,7 @@ int store_usage(struct store *s, struct gc_count out[GC_KINDS], struct err *e)
     static const enum store_dir dir_of[GC_KINDS] = {
         [GC_BLOBS] = STORE_BLOBS,         [GC_LAYERS] = STORE_LAYERS,
         [GC_CHECKOUTS] = STORE_CHECKOUTS, [GC_TMP] = STORE_TMP,
-        [GC_TRASH] = STORE_TRASH,
+        [GC_TRASH] = STORE_TRASH,        [GC_PACKS] = STORE_PACKS,
     };
 
     (void)e;
@@ -312,7 +311,7 @@ static int slice_to_trash(struct sweep *w, int at, const struct list *l, size_t 
         char name[STORE_TMP_NAME];
         if (kind != GC_TMP && !is_old(w, at, l->at[i]))
             continue;
-        if (kind != GC_BLOBS && is_held(at, l->at[i]))
+        if (kind != GC_BLOBS && kind != GC_PACKS && is_held(at, l->at[i]))
             continue;
         store_unique(w->store, gc_kind_name(kind), name);
         if (renameat(at, l->at[i], trash, name) < 0 && errno == EACCES &&
@@ -354,7 +353,7 @@ static void count_list(struct sweep *w, int at, const struct list *l, enum gc_ki
 {
     for (size_t i = 0; i < l->n; i++) {
         uint64_t bytes = 0;
-        if (kind != GC_BLOBS && is_held(at, l->at[i]))
+        if (kind != GC_BLOBS && kind != GC_PACKS && is_held(at, l->at[i]))
             continue;
         count_tree(at, l->at[i], &bytes);
         goes(w, kind, l->at[i], bytes);
@@ -487,6 +486,7 @@ int gc_sweep(struct store *s, const struct gc_plan *plan, struct gc_count out[GC
     memset(out, 0, GC_KINDS * sizeof(*out));
     if (sweep_trash(&w, e) < 0 || sweep_tmp(&w, e) < 0 || sweep_runs(&w, e) < 0 ||
         sweep_digests(&w, STORE_CHECKOUTS, GC_CHECKOUTS, plan->checkouts, e) < 0 ||
+        sweep_digests(&w, STORE_PACKS, GC_PACKS, plan->checkouts, e) < 0 ||
         sweep_digests(&w, STORE_LAYERS, GC_LAYERS, plan->layers, e) < 0)
         return -1;
     return sweep_digests(&w, STORE_BLOBS, GC_BLOBS, plan->blobs, e);

@@ -33,13 +33,13 @@ void digest_set_hex(const struct digest_set *d, size_t slot, char hex[DIGEST_HEX
 void digest_set_done(struct digest_set *d);
 #define AUTO_DIGEST_SET __attribute__((cleanup(digest_set_done)))
 
-/* gc_mark_tree - add a tree's root and all tree objects below it. ERR_MISSING when one
+/* gc_mark_tree - add all blobs that the tree needs (tree_blobs_each). ERR_MISSING when one
  * is not there: the caller aborts its sweep, since an unreadable root marks too little.
  */
 int gc_mark_tree(struct store *s, const char *hex, struct digest_set *blobs,
                  struct err *e);
 
-enum gc_kind { GC_BLOBS, GC_LAYERS, GC_CHECKOUTS, GC_RUNS, GC_TMP, GC_TRASH, GC_KINDS };
+enum gc_kind { GC_BLOBS, GC_LAYERS, GC_CHECKOUTS, GC_RUNS, GC_TMP, GC_TRASH, GC_PACKS, GC_KINDS };
 const char *gc_kind_name(enum gc_kind k); /* "blobs", "layers", ... */
 
 struct gc_count {

@@ -27,6 +27,14 @@ uint8_t *store_hash_buf(struct store *s);
 
 void store_lease_end(struct store *s);
 
+/* blob_link - make the open file fd, of a checkout of ours, the blob hex as well, which it
+ * hashes to; -1 also when it has too many links */
+int blob_link(struct store *s, int fd, const char *hex, uint64_t size, struct err *e);
+/* publish_checkout - move NAME of at, open as fd, to checkouts/<hex>; when that exists,
+ * drop it instead */
+int publish_checkout(struct store *s, int at, const char *name, int fd, const char *hex,
+                     struct err *e);
+
 /* store_gc_lock - locks/gc, LOCK_SH for who publishes, LOCK_EX for who sweeps */
 int store_gc_lock(struct store *s, int op, int *gives_fd, struct err *e);
 

@@ -27,6 +27,7 @@ static const char *const dir_paths[STORE_DIRS] = {
     [STORE_BLOBS] = "store/blobs/sha256",
     [STORE_LAYERS] = "layers",
     [STORE_CHECKOUTS] = "checkouts",
+    [STORE_PACKS] = "store/packs",
     [STORE_TMP] = "tmp",
     [STORE_TRASH] = "trash",
     [STORE_LOCKS] = "locks",

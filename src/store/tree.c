@@ -27,6 +27,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "store/inside.h"
+#include "store/pack.h"
 
 #define OBJECT_FLUSH_BYTES (64 * KIB)
 
@@ -368,11 +369,10 @@ static int put_dir(struct put *p, int src, int dst, int depth, struct tree_entry
 
 /* ---- publishing a checkout ---- */
 
-/* move NAME of at, open as fd, to checkouts/<hex>; when that exists, drop it instead.
- * rename(2) replaces an empty directory and no other, so it cannot destroy a checkout.
+/* rename(2) replaces an empty directory and no other, so it cannot destroy a checkout.
  */
-static int publish_checkout(struct store *s, int at, const char *name, int fd,
-                            const char *hex, struct err *e)
+int publish_checkout(struct store *s, int at, const char *name, int fd, const char *hex,
+                     struct err *e)
 {
     AUTO_FD int gc = -1;
     struct stat st;
@@ -476,7 +476,8 @@ int tree_checkout_path(struct store *s, const char *hex, char *out, size_t cap,
     if (!hex || !is_hex64(hex))
         return err_set(e, ERR_INPUT, "\"%.80s\" is not a sha256 digest",
                        hex ? hex : "");
-    if (fstatat(s->dirs[STORE_CHECKOUTS], hex, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+    if (fstatat(s->dirs[STORE_CHECKOUTS], hex, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+        !tree_is_packed(s, hex)) {
         if (errno == ENOENT)
             return err_set(e, ERR_MISSING,
                            "directory %.12s is not in the store any more", hex);

@@ -54,7 +54,8 @@ struct tree_id {
 int tree_put(struct store *s, int dir_fd, const char *name, unsigned flags,
              struct tree_id *out, struct err *e);
 
-/* tree_checkout_path - absolute path of checkouts/<hex>; ERR_MISSING when not there,
+/* tree_checkout_path - absolute path of checkouts/<hex>, which tree_pin (pack.h) makes
+ * when the directory is packed; ERR_MISSING when it is neither there nor packed,
  * ERR_INPUT when hex is no digest, ERR_LIMIT when it does not fit */
 int tree_checkout_path(struct store *s, const char *hex, char *out, size_t cap,
                        struct err *e);
@@ -84,8 +85,8 @@ int tree_parse(struct str object, tree_fn *fn, void *ctx, struct err *e);
  * ERR_MISSING when one of them is gone */
 int tree_refresh(struct store *s, const char *hex, struct err *e);
 
-/* tree_verify - hash the checkout again and compare it with its tree; ERR_CORRUPT names
- * the first difference */
+/* tree_verify - hash the checkout again, or what it is packed in, and compare it with its
+ * tree; ERR_CORRUPT names the first difference */
 int tree_verify(struct store *s, const char *hex, struct err *e);
 
 #endif

@@ -20,6 +20,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "store/inside.h"
+#include "store/pack.h"
 #include "store/tree.h"
 
 #define LIMIT_TREE_OBJECT_BYTES (1 * GIB) /* ten million names */
@@ -200,23 +201,29 @@ int tree_walk(struct store *s, const char *hex, tree_fn *fn, void *ctx, struct e
 
 /* ---- a new grace period ---- */
 
-static int refresh_entry(void *ctx, const struct tree_entry *t, struct err *e)
+static int refresh_blob(void *ctx, const char *hex, struct err *e)
 {
-    return t->type == TREE_DIR ? blob_refresh(ctx, t->hex, e) : 0;
+    return blob_refresh(ctx, hex, e);
 }
 
 int tree_refresh(struct store *s, const char *hex, struct err *e)
 {
+    static const enum store_dir places[] = {STORE_CHECKOUTS, STORE_PACKS};
     AUTO_FD int gc = -1;
+    bool there = false;
 
-    if (blob_refresh(s, hex, e) < 0 || store_gc_lock(s, LOCK_SH, &gc, e) < 0)
-        return -1;
-    if (utimensat(s->dirs[STORE_CHECKOUTS], hex, NULL, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT
-                   ? err_set(e, ERR_MISSING, "directory %.12s is not in the store any more", hex)
-                   : err_sys(e, errno, "refresh checkout %.12s", hex);
+    if (!is_hex64(hex) || store_lease(s, e) < 0 || store_gc_lock(s, LOCK_SH, &gc, e) < 0)
+        return err_set(e, ERR_MISSING, "no directory %.12s in the store", hex);
+    for (size_t i = 0; i < N_ELEMS(places); i++) {
+        if (utimensat(s->dirs[places[i]], hex, NULL, AT_SYMLINK_NOFOLLOW) == 0)
+            there = true;
+        else if (errno != ENOENT)
+            return err_sys(e, errno, "refresh directory %.12s", hex);
+    }
+    if (!there)
+        return err_set(e, ERR_MISSING, "directory %.12s is not in the store any more", hex);
     (void)close(fd_take(&gc));
-    return tree_walk(s, hex, refresh_entry, s, e);
+    return tree_blobs_each(s, hex, refresh_blob, s, e);
 }
 
 /* ---- verifying a checkout ---- */
@@ -320,6 +327,8 @@ int tree_verify(struct store *s, const char *hex, struct err *e)
         return -1;
     root = openat(s->dirs[STORE_CHECKOUTS], hex,
                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (root < 0 && errno == ENOENT)
+        return pack_verify(s, hex, e);
     if (root < 0)
         return err_sys(e, errno, "open checkout %.12s", hex);
     v.root_fd = root;
