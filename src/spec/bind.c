@@ -9,6 +9,7 @@
  * placeholders, or an output of a container. Outputs of DAGs and items of loops are
  * declared too loosely.
  */
+#include "spec/kube.h"
 #include "spec/placeholder.h"
 #include "spec/reader.h"
 
@@ -136,8 +137,8 @@ static int read_final_status(struct dag_reader *d, const struct node *n,
     return 0;
 }
 
-static int read_constant(struct dag_reader *d, const struct node *n, struct source *s,
-                         struct err *e)
+int read_runtime_value(struct reader *r, const struct node *n, struct source *s,
+                       struct err *e)
 {
     enum { CONSTANT, OLD, PARAMETER, N };
     static const char *const names[] = {"constant", "constantValue",
@@ -145,18 +146,17 @@ static int read_constant(struct dag_reader *d, const struct node *n, struct sour
     const struct node *f[N];
     struct node number;
 
-    if (read_fields(d->r, n, names, N, f, e) < 0)
+    if (read_fields(r, n, names, N, f, e) < 0)
         return -1;
     if (f[PARAMETER])
-        return read_err(d->r, f[PARAMETER], e,
-                        "runtimeParameter is no longer supported");
+        return read_err(r, f[PARAMETER], e, "runtimeParameter is no longer supported");
     if (!f[CONSTANT] && f[OLD])
         f[CONSTANT] = read_old_value(f[OLD], &number);
     if (!f[CONSTANT])
-        return read_err(d->r, n, e, "want constant");
+        return read_err(r, n, e, "want constant");
     s->kind = SOURCE_CONSTANT;
     s->pos = f[CONSTANT]->pos;
-    return read_value(d->r, f[CONSTANT], &s->constant, e);
+    return read_value(r, f[CONSTANT], &s->constant, e);
 }
 
 static int read_param_source(struct dag_reader *d, const struct member *m,
@@ -185,7 +185,7 @@ static int read_param_source(struct dag_reader *d, const struct member *m,
         return read_task_output(d, f[OUTPUT], false, s, e);
     if (!node_is_null(f[STATUS]))
         return read_final_status(d, f[STATUS], s, e);
-    return read_constant(d, f[CONSTANT], s, e);
+    return read_runtime_value(d->r, f[CONSTANT], s, e);
 }
 
 static int read_artifact_source(struct dag_reader *d, const struct member *m,
@@ -299,6 +299,41 @@ int read_bindings(struct dag_reader *d, const struct node *inputs, struct task_d
         if (read_name_ok(d->r, f[ARTIFACTS], &m[i], e) < 0 ||
             read_artifact_source(d, &m[i], &b->from, e) < 0)
             return -1;
+    }
+    return 0;
+}
+
+/* The platform document names inputs and siblings of the DAG that a task stands in, for
+ * every task that uses the executor. */
+int bind_kube(struct dag_reader *d, const struct task_def *t, struct err *e)
+{
+    const struct executor *x = t->component->executor;
+    const struct kube_value **values;
+    size_t n;
+
+    if (!x || !x->kube)
+        return 0;
+    values = kube_values_in(d->r->a, x->kube, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct source *s = &values[i]->from;
+        const struct task_def *from;
+
+        if (s->kind == SOURCE_INPUT && !io_param(&d->c->in, s->name))
+            return pos_err(e, ERR_INPUT, d->r->file, s->pos,
+                           "platform settings of task \"%.80s\": %s%.80s has no input "
+                           "parameter \"%.80s\"%s",
+                           t->key.ptr, d->c == d->r->p->root ? "" : "component ",
+                           d->c->name.ptr, s->name.ptr,
+                           io_hint(&d->c->in, false, s->name).text);
+        if (s->kind != SOURCE_TASK_OUTPUT)
+            continue;
+        from = map_get(&d->tasks, s->task);
+        if (!from || !io_param(&from->component->out, s->name))
+            return pos_err(e, ERR_INPUT, d->r->file, s->pos,
+                           "platform settings of task \"%.80s\": there is no output "
+                           "parameter \"%.80s\" of a task \"%.80s\" beside it",
+                           t->key.ptr, s->name.ptr, s->task.ptr);
+        dag_add_dep(d, (size_t)(from - d->c->dag->tasks));
     }
     return 0;
 }

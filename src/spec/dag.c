@@ -315,7 +315,8 @@ static int second_pass(struct dag_reader *d, const struct member *m, struct task
         read_info(r, f[INFO], t, e) < 0 || read_trigger(r, f[TRIGGER], t, e) < 0 ||
         read_loop(r, f, m, t, e) < 0 || read_retry(r, f[RETRY], &t->retry, e) < 0 ||
         read_caching(r, f[CACHING], t, e) < 0 ||
-        read_dependent(d, f[DEPENDENT], e) < 0 || read_bindings(d, f[INPUTS], t, e) < 0)
+        read_dependent(d, f[DEPENDENT], e) < 0 || read_bindings(d, f[INPUTS], t, e) < 0 ||
+        bind_kube(d, t, e) < 0)
         return -1;
     keep_deps(d, t);
     if (check_loop(r, m->value, t, e) < 0)

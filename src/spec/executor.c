@@ -9,8 +9,8 @@
 
 #include <stdio.h>
 
-static int read_words(struct reader *r, const struct node *n, struct str **out,
-                      size_t *n_out, struct err *e)
+int read_words(struct reader *r, const struct node *n, struct str **out, size_t *n_out,
+               struct err *e)
 {
     struct member *m;
 
@@ -25,18 +25,18 @@ static int read_words(struct reader *r, const struct node *n, struct str **out,
     return 0;
 }
 
-static int read_env(struct reader *r, const struct node *n, struct executor *x,
-                    struct err *e)
+int read_env(struct reader *r, const struct node *n, struct env_var **out, size_t *n_out,
+             struct err *e)
 {
     enum { NAME, VALUE, N };
     static const char *const names[] = {"name", "value"};
     struct member *m;
 
-    if (read_list(r, n, &m, &x->n_env, e) < 0)
+    if (read_list(r, n, &m, n_out, e) < 0)
         return -1;
-    x->env = arena_alloc(r->a, x->n_env * sizeof(*x->env) + 1);
-    for (size_t i = 0; i < x->n_env; i++) {
-        struct env_var *v = &x->env[i];
+    *out = arena_alloc(r->a, *n_out * sizeof(**out) + 1);
+    for (size_t i = 0; i < *n_out; i++) {
+        struct env_var *v = &(*out)[i];
         const struct node *f[N];
 
         v->name = v->value = STR("");
@@ -140,7 +140,7 @@ static int read_container(struct reader *r, const struct node *n, struct executo
         read_word(r, f[IMAGE], &x->image, e) < 0 ||
         read_words(r, f[COMMAND], &x->command, &x->n_command, e) < 0 ||
         read_words(r, f[ARGS], &x->args, &x->n_args, e) < 0 ||
-        read_env(r, f[ENV], x, e) < 0)
+        read_env(r, f[ENV], &x->env, &x->n_env, e) < 0)
         return -1;
     if (!x->image.len)
         return read_err_at(r, n, x->pos, e, "the container has no image");

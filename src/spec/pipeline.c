@@ -317,6 +317,8 @@ int pipeline_parse_in(struct arena *a, struct str file, struct str text,
         .description = STR(""),
         .sdk_version = STR(""),
         .default_root = STR(""),
+        .mutex = STR(""),
+        .semaphore = STR(""),
     };
     struct reader r = {.a = a, .file = p.file, .lenient = o && o->lenient, .p = &p};
     struct arena tree_arena = {0};

@@ -141,6 +141,7 @@ struct resources { /* texts may be one placeholder; empty = unset. Numbers come 
     struct str accelerator_type, accelerator_count;
 };
 
+struct kube;
 enum executor_kind { EXECUTOR_CONTAINER, EXECUTOR_IMPORTER };
 
 struct executor {
@@ -155,9 +156,8 @@ struct executor {
     size_t n_env;
     struct resources res;
     struct importer_def *importer; /* NULL unless EXECUTOR_IMPORTER */
-    const struct value
-        *platform; /* platforms.kubernetes.deploymentSpec.executors.LABEL or NULL */
-    struct pos platform_pos;
+    struct kube *kube; /* platforms.kubernetes.deploymentSpec.executors.LABEL or NULL;
+                          see kube.h */
     struct pos pos;
 };
 
@@ -189,10 +189,10 @@ struct pipeline {
     struct executor **executors;
     size_t n_executors;
     struct str default_root; /* defaultPipelineRoot, empty when absent */
-    const struct value
-        *platform_config; /* platforms.kubernetes.pipelineConfig or NULL */
-    struct pos platform_config_pos;
-    int64_t deadline_ms;       /* activeDeadlineSeconds, 0 = none */
+    /* platforms.kubernetes.pipelineConfig */
+    bool workspace; /* a directory of the run at /kfp-workspace */
+    struct str mutex, semaphore; /* runs that share one do not run at the same time */
+    int64_t deadline_ms;         /* activeDeadlineSeconds, 0 = none */
     char text_hex[DIGEST_HEX]; /* SHA-256 of the text */
     char **notices;            /* what was ignored, one line each, at most 200 */
     size_t n_notices;

@@ -92,8 +92,17 @@ int read_name_ok(const struct reader *r, const struct node *n, const struct memb
 /* deploymentSpec and the platform's executors -> r->executors */
 int read_executors(struct reader *r, const struct node *deployment, struct err *e);
 int read_platform(struct reader *r, const struct node *platform, struct err *e);
-/* does a field of an executor's platform settings change what a task sees or does? */
-bool platform_field_matters(struct str name);
+/* one executor's Kubernetes settings */
+struct kube;
+int read_kube(struct reader *r, const struct node *n, struct kube **out, struct err *e);
+/* lists of command, args and env */
+int read_words(struct reader *r, const struct node *n, struct str **out, size_t *n_out,
+               struct err *e);
+int read_env(struct reader *r, const struct node *n, struct env_var **out, size_t *n_out,
+             struct err *e);
+/* a runtimeValue: {constant: ...} */
+int read_runtime_value(struct reader *r, const struct node *n, struct source *s,
+                       struct err *e);
 /* an ArtifactTypeSchema; system.Artifact 0.0.1 when nothing is said */
 int read_schema(struct reader *r, const struct node *n, struct str *title,
                 struct str *version, struct err *e);
@@ -121,6 +130,9 @@ void dag_add_dep(struct dag_reader *d, size_t index);
 /* read_bindings - inputs.parameters and inputs.artifacts of a task */
 int read_bindings(struct dag_reader *d, const struct node *inputs, struct task_def *t,
                   struct err *e);
+/* bind_kube - what the platform settings of a task refer to must be there, and is waited
+ * for */
+int bind_kube(struct dag_reader *d, const struct task_def *t, struct err *e);
 /* check_bindings - inputs that the component requires and nobody gives */
 int check_bindings(struct dag_reader *d, const struct node *task,
                    const struct task_def *t, struct err *e);

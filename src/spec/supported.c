@@ -20,28 +20,6 @@ static int not_yet(const struct walk *w, struct pos at, struct err *e, const cha
                    feature);
 }
 
-static bool is_empty(const struct value *v)
-{
-    return v->kind == VALUE_NULL ||
-           ((v->kind == VALUE_LIST || v->kind == VALUE_STRUCT) && !v->n_items);
-}
-
-static int check_platform(const struct walk *w, const struct executor *x, struct err *e)
-{
-    const struct value *v = x->platform;
-
-    for (size_t i = 0; v && i < v->n_items; i++) {
-        if (is_empty(&v->items[i]) || !platform_field_matters(v->keys[i]))
-            continue;
-        return pos_err(
-            e, ERR_INPUT, w->p->file, x->platform_pos,
-            "executor \"%.80s\": this version does not honour the Kubernetes field "
-            "%.60s yet",
-            x->label.ptr, v->keys[i].ptr);
-    }
-    return 0;
-}
-
 static bool uses_workspace(const struct executor *x)
 {
     const struct {
@@ -72,7 +50,7 @@ static int check_executor(const struct walk *w, const struct executor *x, struct
                        "Kubernetes volume claims (CreatePVC, DeletePVC)");
     if (uses_workspace(x))
         return not_yet(w, x->pos, e, "executor", x->label, "workspaces");
-    return check_platform(w, x, e);
+    return 0;
 }
 
 static int check_task(const struct walk *w, const struct task_def *t, struct err *e)
@@ -121,23 +99,13 @@ static int check_component(struct walk *w, const struct component *c, struct err
 
 static int check_config(const struct walk *w, struct err *e)
 {
-    static const struct {
-        const char *field, *feature;
-    } later[] = {
-        {"workspace", "workspaces"},
-        {"semaphoreKey", "semaphores"},
-        {"mutexName", "mutexes"},
-    };
+    const struct pipeline *p = w->p;
+    const char *what = p->workspace       ? "workspaces"
+                       : p->mutex.len     ? "mutexes"
+                       : p->semaphore.len ? "semaphores"
+                                          : NULL;
 
-    for (size_t i = 0; i < N_ELEMS(later); i++) {
-        const struct value *v =
-            value_member(w->p->platform_config, str_of(later[i].field));
-
-        if (v && !is_empty(v))
-            return not_yet(w, w->p->platform_config_pos, e, "pipelineConfig",
-                           str_of(later[i].field), later[i].feature);
-    }
-    return 0;
+    return what ? not_yet(w, p->root->pos, e, "pipeline", p->name, what) : 0;
 }
 
 int pipeline_supported(const struct pipeline *p, struct err *e)
