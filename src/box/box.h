@@ -26,6 +26,12 @@
 
 enum box_mount_kind { BOX_BIND, BOX_TMPFS };
 
+struct box_tmpfile {
+    const char *name; /* one component, not "." or ".." */
+    const void *bytes;
+    size_t len;
+};
+
 struct box_mount {
     enum box_mount_kind kind;
     const char *src;     /* BOX_BIND: absolute host path of a file or directory */
@@ -34,6 +40,9 @@ struct box_mount {
     bool rw;             /* else read-only, including what is mounted below src */
     uint64_t size_bytes; /* BOX_TMPFS: 0 means half of the memory limit or of the host */
     unsigned mode;       /* BOX_TMPFS: permission bits, 0 means 01777 */
+    const struct box_tmpfile *files; /* BOX_TMPFS: what lies in it at the start, 0444; never on a
+                                     disk, so it may be secret */
+    size_t n_files;
 };
 
 /* A character device that the box may open for reading and writing. Root makes the node anew, so

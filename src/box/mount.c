@@ -333,19 +333,49 @@ int mnt_bind_user(const struct mounter *m, const struct box_mount *b, struct err
     return mnt_bind(src, "", at, ATTRS_DATA | (b->rw ? 0 : ATTR_RDONLY), b->src, e);
 }
 
+static int put_files(int fs_fd, const struct box_mount *b, struct err *e)
+{
+    for (size_t i = 0; i < b->n_files; i++) {
+        const struct box_tmpfile *f = &b->files[i];
+        AUTO_FD int fd = openat(fs_fd, f->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+
+        if (fd < 0 || fd_write_all(fd, f->bytes, f->len, e) < 0 || fchmod(fd, 0444) < 0)
+            return err_sys(e, errno, "make %s/%s in the box", b->dst, f->name);
+    }
+    return 0;
+}
+
+/* read-only comes after the files; before 5.12 only when it is in its place */
+static int tmpfs_user(const struct mounter *m, const struct box_mount *b, struct err *e)
+{
+    uint64_t memory = m->p->spec->memory_bytes;
+    unsigned mode = b->mode ? b->mode : 01777;
+    unsigned attrs = ATTRS_DATA | (b->rw ? 0 : ATTR_RDONLY);
+    char size_text[32], mode_text[16];
+    const char *options[] = {"size", size_text, "mode", mode_text, NULL};
+    AUTO_FD int at = -1;
+    AUTO_FD int fs = -1;
+
+    if (target(m->root_fd, b->dst, true, &at, e) < 0)
+        return -1;
+    if (!b->n_files)
+        return new_tmpfs(at, b->size_bytes, memory, mode, attrs, b->dst, e);
+    size_option(b->size_bytes, memory, size_text);
+    (void)snprintf(mode_text, sizeof mode_text, "%o", mode & 07777);
+    if (mnt_new("tmpfs", options, ATTRS_DATA, &fs, e) < 0 || put_files(fs, b, e) < 0)
+        return err_at(e, "%s", b->dst);
+    if (b->rw || mnt_set(fs, attrs, false, e) == 0)
+        return mnt_attach(fs, at, b->dst, e);
+    if (e->sys != ENOSYS)
+        return err_at(e, "%s", b->dst);
+    return mnt_attach(fs, at, b->dst, e) < 0 ? -1 : remount(fs, attrs, e);
+}
+
 int mnt_user(struct mounter *m, struct err *e)
 {
     for (size_t i = 0; i < m->p->spec->n_mounts; i++) {
         const struct box_mount *b = &m->p->spec->mounts[i];
-        AUTO_FD int at = -1;
-        if (b->kind == BOX_BIND) {
-            if (mnt_bind_user(m, b, e) < 0)
-                return -1;
-            continue;
-        }
-        if (target(m->root_fd, b->dst, true, &at, e) < 0 ||
-            new_tmpfs(at, b->size_bytes, m->p->spec->memory_bytes, b->mode ? b->mode : 01777,
-                      ATTRS_DATA | (b->rw ? 0 : ATTR_RDONLY), b->dst, e) < 0)
+        if (b->kind == BOX_BIND ? mnt_bind_user(m, b, e) < 0 : tmpfs_user(m, b, e) < 0)
             return -1;
     }
     return 0;

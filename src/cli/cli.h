@@ -51,7 +51,6 @@ extern const struct opt global_opts[];
 /* values of a config file or a flag that run needs */
 struct config {
     struct run_opts run;
-    const char *secrets_dir;
     int64_t keep_runs, keep_days; /* retention for gc */
     uint64_t keep_bytes;          /* 0 = no ceiling */
     bool network_home;            /* a home on a network file system is the user's will */
@@ -156,6 +155,9 @@ int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n, struct er
 int cli_mount(struct cli *c, const char *text, struct run_mount *m, struct err *e);
 /* cli_task_opts - settings of single tasks: the config's, with those of flags behind them */
 int cli_task_opts(struct cli *c, struct run_opts *o, struct err *e);
+/* cli_kube_config - the config's secrets, configmaps, volumes and imports into c->cfg.run */
+int cli_kube_config(struct cli *c, struct str file, const char *key, const struct node *n,
+                    struct err *e);
 /* cli_task_config - the config's "tasks: {NAME: {...}}" into c->cfg.run */
 struct node;
 int cli_task_config(struct cli *c, struct str file, const struct node *tasks, struct err *e);

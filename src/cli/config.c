@@ -331,6 +331,26 @@ static int set_tasks(struct conf_file *s, const struct node *n, struct err *e)
     return cli_task_config(s->c, s->file, n, e);
 }
 
+static int set_secrets(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return cli_kube_config(s->c, s->file, "secrets", n, e);
+}
+
+static int set_configmaps(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return cli_kube_config(s->c, s->file, "configmaps", n, e);
+}
+
+static int set_volumes(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return cli_kube_config(s->c, s->file, "volumes", n, e);
+}
+
+static int set_imports(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return cli_kube_config(s->c, s->file, "imports", n, e);
+}
+
 static int set_locked(struct conf_file *s, const struct node *n, struct err *e)
 {
     if (!s->is_etc)
@@ -349,6 +369,8 @@ static const struct {
     bool harmless; /* may stand in ./dugout.yaml of a checkout */
     int (*set)(struct conf_file *s, const struct node *n, struct err *e);
 } keys[] = {
+    {"secrets", false, set_secrets},   {"configmaps", false, set_configmaps},
+    {"volumes", false, set_volumes},   {"imports", false, set_imports},
     {"network", false, set_network},   {"jobs", true, set_jobs},
     {"retries", true, set_retries},    {"packages", false, set_packages},
     {"images", true, set_aliases},     {"hooks", false, set_hooks},

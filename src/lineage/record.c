@@ -479,3 +479,20 @@ int db_external_put(struct db *d, const struct db_external *x, struct err *e)
     q_text(&q, x->what);
     return q_run(&q, e);
 }
+
+int db_label_put(struct db *d, int64_t task, enum db_label_kind kind, struct str key,
+                 struct str value, struct err *e)
+{
+    static const char sql[] =
+        "INSERT OR REPLACE INTO label (task, kind, key, value) VALUES (?, ?, ?, ?)";
+    AUTO_Q struct q q = {0};
+
+    must(d->in_txn);
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, task);
+    q_text(&q, kind == DB_LABEL ? STR("label") : STR("annotation"));
+    q_text(&q, key);
+    q_text(&q, value);
+    return q_run(&q, e);
+}

@@ -161,4 +161,9 @@ struct db_external {
  * unverified" */
 int db_external_put(struct db *d, const struct db_external *x, struct err *e);
 
+enum db_label_kind { DB_LABEL, DB_ANNOTATION };
+/* db_label_put - a label or annotation of the task's pods; replaces */
+int db_label_put(struct db *d, int64_t task, enum db_label_kind kind, struct str key,
+                 struct str value, struct err *e);
+
 #endif

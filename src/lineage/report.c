@@ -98,6 +98,37 @@ static void io_json(const struct db_io_rows *io, struct jw *w)
     jw_end_obj(w);
 }
 
+/* "labels": {...}, "annotations": {...}; only what there is */
+static int labels_json(struct db *d, int64_t task, struct jw *w, struct err *e)
+{
+    static const char sql[] = "SELECT kind, key, value FROM label WHERE task = ?"
+                              " ORDER BY kind DESC, key";
+    AUTO_ARENA struct arena a = {0};
+    AUTO_Q struct q q = {0};
+    struct str open = STR(""), kind, key;
+    int more;
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, task);
+    while ((more = q_step(&q, e)) > 0) {
+        kind = q_get_str_in(&a, &q);
+        key = q_get_str_in(&a, &q);
+        if (!str_eq(kind, open)) {
+            if (open.len)
+                jw_end_obj(w);
+            jw_key(w, str_eqz(kind, "label") ? "labels" : "annotations");
+            jw_obj(w);
+            open = kind;
+        }
+        jw_keystr(w, key);
+        jw_str(w, q_get_str(&q));
+    }
+    if (open.len)
+        jw_end_obj(w);
+    return more < 0 ? -1 : 0;
+}
+
 static int task_json(struct arena *a, struct db *d, const struct db_task *t,
                      struct jw *w, struct err *e)
 {
@@ -133,6 +164,8 @@ static int task_json(struct arena *a, struct db *d, const struct db_task *t,
     io_json(&out, w);
     jw_ki64(w, "host_failures", t->host_failures);
     jw_kjson(w, "gpus", t->gpus_json, "[]");
+    if (labels_json(d, t->id, w, e) < 0)
+        return -1;
     jw_end_obj(w);
     return 0;
 }

@@ -165,7 +165,7 @@ static void add_outputs(struct keyw *k, const struct io_defs *out)
 }
 
 static void write_key(struct keyw *k, const struct graph *g, const struct task *t,
-                      struct str image_config_hex, struct str extra)
+                      struct str image_config_hex, const struct key_extra *extra)
 {
     const struct component *c = t->def->component;
     const struct executor *x = c->executor;
@@ -192,16 +192,20 @@ static void write_key(struct keyw *k, const struct graph *g, const struct task *
     }
     jw_end_arr(w);
     jw_key(w, "extra");
-    add_text(k, extra);
+    add_text(k, extra->flags);
     jw_key(w, "image");
     jw_str(w, image_config_hex);
     add_inputs(k, &t->in);
     add_outputs(k, &c->out);
+    if (extra->platform.len) {
+        jw_key(w, "platform");
+        add_text(k, extra->platform);
+    }
     jw_end_obj(w);
 }
 
 void cachekey_text(const struct graph *g, const struct task *t, struct str image_config_hex,
-                   struct str extra, struct buf *out)
+                   const struct key_extra *extra, struct buf *out)
 {
     struct keyw k = {.brief = false};
 
@@ -210,7 +214,7 @@ void cachekey_text(const struct graph *g, const struct task *t, struct str image
 }
 
 void cachekey_record(const struct graph *g, const struct task *t, struct str image_config_hex,
-                     struct str extra, struct buf *out)
+                     const struct key_extra *extra, struct buf *out)
 {
     struct keyw k = {.brief = true};
 
@@ -219,7 +223,7 @@ void cachekey_record(const struct graph *g, const struct task *t, struct str ima
 }
 
 void cachekey_of(const struct graph *g, const struct task *t, struct str image_config_hex,
-                 struct str extra, char out[DIGEST_HEX])
+                 const struct key_extra *extra, char out[DIGEST_HEX])
 {
     AUTO_BUF struct buf b = {0};
 

@@ -10,18 +10,22 @@
 #include "base/sha256.h"
 #include "plan/graph.h"
 
-/* extra: what the run adds to what the task sees ("--env", shim version ...), may be empty */
+/* what is added to what the pipeline's own file says a task sees; both may be empty */
+struct key_extra {
+    struct str flags;    /* "--env" */
+    struct str platform; /* Kubernetes settings: names, content of config maps */
+};
 void cachekey_of(const struct graph *g, const struct task *t, struct str image_config_hex,
-                 struct str extra, char out[DIGEST_HEX]);
+                 const struct key_extra *extra, char out[DIGEST_HEX]);
 
 /* cachekey_text - the canonical JSON that is hashed */
 void cachekey_text(const struct graph *g, const struct task *t, struct str image_config_hex,
-                   struct str extra, struct buf *out);
+                   const struct key_extra *extra, struct buf *out);
 
 /* cachekey_record - the same for the record, so that `why` can compare: texts and values of
  * more than CACHEKEY_KEPT_BYTES are replaced by "sha256:HEX (N bytes)" */
 #define CACHEKEY_KEPT_BYTES 200
 void cachekey_record(const struct graph *g, const struct task *t, struct str image_config_hex,
-                     struct str extra, struct buf *out);
+                     const struct key_extra *extra, struct buf *out);
 
 #endif

@@ -148,6 +148,10 @@ bool task_outlives_stop(const struct task *t);
 /* task_resolve - section 7: fill t->in. Errors are ERR_INPUT and make the task FAILED */
 int task_resolve(struct graph *g, struct task *t, struct err *e);
 
+/* task_expand_constant - fill the placeholders of a constant of the platform document, in place;
+ * new text lives in the graph's arena */
+int task_expand_constant(struct graph *g, const struct task *t, struct value *v, struct err *e);
+
 /* task_condition - after task_resolve: does its condition hold? A task without one: true.
  * ERR_INPUT makes the task FAILED */
 int task_condition(const struct task *t, bool *holds, struct err *e);

@@ -219,6 +219,7 @@ static void differ_member(struct differ *d, const char *key, json *before, json 
         {"outputArtifacts", MAP, "declared output artifact"},
         {"image", WHOLE, "image"},
         {"extra", WHOLE, "environment given by flags"},
+        {"platform", WHOLE, "Kubernetes settings"},
         {"pipeline", WHOLE, "name of the pipeline"},
         {"cacheKey", WHOLE, "cache key set in the pipeline"},
         {"component", WHOLE, "name of the component"},

@@ -176,6 +176,16 @@ static bool has_placeholder(const struct value *v)
     return false;
 }
 
+int task_expand_constant(struct graph *g, const struct task *t, struct value *v, struct err *e)
+{
+    struct constant_ctx c = {.g = g, .t = t};
+
+    if (!has_placeholder(v))
+        return 0;
+    *v = value_copy_in(g->a, v);
+    return expand_value(g, &c, v, e);
+}
+
 static int expand_constant(struct graph *g, struct task *t, size_t i, uint8_t *seen,
                            struct err *e)
 {

@@ -159,6 +159,10 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
         jw_end_obj(&w);
     }
     jw_end_arr(&w);
+    if (at->pod.n_env || at->pod.n_volumes) {
+        jw_key(&w, "pod");
+        pod_write(&w, &at->pod);
+    }
     jw_kbool(&w, "bare", at->bare);
     jw_end_obj(&w);
     return write_json(dir_fd, "attempt.json", &b, e);
@@ -433,6 +437,8 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
                 .major = (uint32_t)get_i64(&r, item, "major"),
                 .minor = (uint32_t)get_i64(&r, item, "minor"),
             };
+    if (!r.bad && pod_read_in(a, json_at(r.root, "pod"), &at->pod, e) < 0)
+        r.bad = true;
     return r.bad ? err_at(e, "attempt.json") : 0;
 }
 

@@ -22,6 +22,7 @@
 #include "lineage/cache.h"
 #include "lineage/query.h"
 #include "plan/execin.h"
+#include "plan/kube.h"
 #include "run/attempt.h"
 #include "run/facts.h"
 #include "run/pip.h"
@@ -45,6 +46,8 @@ struct job {
     uint32_t attempts, host_failures;
     uint32_t attempts_before; /* of a life that ended FAILED: a resume gives all retries again */
     struct image_use *image;
+    struct kube_plan kube;
+    struct str kube_text; /* of the cache key */
     struct exec_plan plan;
     struct exec_resources res;
     bool planned;

@@ -17,6 +17,7 @@
 #include "lineage/record.h"
 #include "run/admit.h"
 #include "run/engine.h"
+#include "run/kube.h"
 #include "run/spawner.h"
 #include "store/tree.h"
 
@@ -233,6 +234,7 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         add_mount(&j->a, at, en->o.mounts[i].src, en->o.mounts[i].dst, en->o.mounts[i].rw);
     for (size_t i = 0; i < own.n_mounts; i++)
         add_mount(&j->a, at, own.mounts[i].src, own.mounts[i].dst, own.mounts[i].rw);
+    kube_fill(en, j, at);
     return mount_inputs(en, j, at, e);
 }
 
@@ -312,7 +314,8 @@ static int record_start(struct engine *en, struct job *j, struct err *e)
     buf_init(&ingredients, 0);
     task_ingredients(en, j, &ingredients);
     s.cache_text = (struct str){buf_str(&ingredients), ingredients.len};
-    if (db_task_start(d, j->row, &s, &won, e) < 0 || db_attempt_start(d, &n, e) < 0)
+    if (db_task_start(d, j->row, &s, &won, e) < 0 || db_attempt_start(d, &n, e) < 0 ||
+        kube_record_labels(en, j, e) < 0 || kube_record_seen(en, j, e) < 0)
         return -1;
     return record_own_external(en, j, e) < 0 ? -1 : task_put_inputs(en, j->t, e);
 }

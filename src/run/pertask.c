@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/nearest.h"
 #include "run/engine.h"
+#include "spec/kube.h"
 
 bool run_task_fits(const struct run_task_opts *s, struct str key, struct str path)
 {
@@ -41,6 +42,19 @@ struct run_task_opts run_task_opts_in(struct arena *a, const struct run_opts *o,
     return all;
 }
 
+static bool sees_secrets(const struct task_def *t)
+{
+    const struct kube *k = t->component->executor ? t->component->executor->kube : NULL;
+
+    for (size_t i = 0; k && i < k->n_store_env; i++)
+        if (k->store_env[i].store == KUBE_SECRET)
+            return true;
+    for (size_t i = 0; k && i < k->n_volumes; i++)
+        if (k->volumes[i].kind == KUBE_VOLUME_SECRET)
+            return true;
+    return false;
+}
+
 const char *run_uncacheable(const struct run_opts *o, const struct task_def *t,
                             struct str path)
 {
@@ -50,6 +64,8 @@ const char *run_uncacheable(const struct run_opts *o, const struct task_def *t,
     if (!t->cache_enabled)
         return "the pipeline does not enable caching for it (enableCache in its "
                "cachingOptions)";
+    if (sees_secrets(t))
+        return "it sees a secret, of which nothing may stay behind, not even a hash";
     if (o->n_mounts || own.n_mounts)
         return "it sees paths of the host (-v), and what is there is not in its key";
     if (own.network_host)

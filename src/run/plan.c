@@ -21,6 +21,7 @@
 
 #include "base/limits.h"
 #include "run/engine.h"
+#include "run/kube.h"
 
 enum would {
     WOULD_NOTHING, /* not looked at yet */
@@ -159,7 +160,11 @@ static int plan_image(struct walk *w, struct task *t, struct job *j, struct note
 
     if (!t->uuid[0])
         uuid_new(t->uuid);
-    if (exec_plan_in(&j->a, &en->g, t, &j->plan, &why) < 0) {
+    if (kube_plan_task(en, j, &why) < 0 && why.code == ERR_MISSING) {
+        conclude(n, WOULD_RUN, arena_str(&en->a, str_of(why.text)));
+        return 1;
+    }
+    if (why.code || exec_plan_in(&j->a, &en->g, t, &j->plan, &why) < 0) {
         fail(w, n, &why);
         return 1;
     }

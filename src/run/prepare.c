@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "lineage/images.h"
 #include "run/engine.h"
+#include "run/kube.h"
 #include "spec/placeholder.h"
 
 /* ---- images -------------------------------------------------------------------------------- */
@@ -268,6 +269,8 @@ int prepare_images(struct engine *en, struct err *e)
 
     buf_init(&c.missing, 64 * KIB);
     rc = check_dag(en, &c, en->p.root->dag, e);
+    if (rc == 0)
+        kube_check(en, &c.missing, &c.worst);
     if (rc == 0 && en->needs)
         buf_addstr(&en->needs->text, (struct str){buf_str(&c.missing), c.missing.len});
     else if (rc == 0 && c.missing.len)

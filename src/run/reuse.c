@@ -10,6 +10,7 @@
 #include "lineage/record.h"
 #include "plan/cachekey.h"
 #include "run/engine.h"
+#include "run/kube.h"
 #include "store/tree.h"
 
 /* ---- outputs that are known from rows ------------------------------------------------------ */
@@ -107,25 +108,29 @@ int task_put_inputs(struct engine *en, struct task *t, struct err *e)
 
 /* ---- the cache ------------------------------------------------------------------------------ */
 
-static struct str key_extra(struct engine *en)
+static struct key_extra key_extra(struct engine *en, const struct job *j)
 {
     AUTO_BUF struct buf b = {0};
 
     buf_init(&b, 0);
     for (size_t i = 0; i < en->o.n_env; i++)
         buf_addf(&b, "%s\n", en->o.env[i]);
-    return arena_str(&en->a, (struct str){buf_str(&b), b.len});
+    return (struct key_extra){arena_str(&en->a, (struct str){buf_str(&b), b.len}), j->kube_text};
 }
 
 void task_key(struct engine *en, struct job *j)
 {
-    cachekey_of(&en->g, j->t, str_of(j->image->hex), key_extra(en), j->key);
-    j->cacheable = !run_uncacheable(&en->o, j->t->def, j->t->path);
+    struct key_extra extra = key_extra(en, j);
+
+    cachekey_of(&en->g, j->t, str_of(j->image->hex), &extra, j->key);
+    j->cacheable = !run_uncacheable(&en->o, j->t->def, j->t->path) && !kube_opaque(en, j);
 }
 
 void task_ingredients(struct engine *en, struct job *j, struct buf *out)
 {
-    cachekey_record(&en->g, j->t, str_of(j->image->hex), key_extra(en), out);
+    struct key_extra extra = key_extra(en, j);
+
+    cachekey_record(&en->g, j->t, str_of(j->image->hex), &extra, out);
 }
 
 static bool refreshed(const struct engine *en, const struct task *t)
@@ -229,6 +234,7 @@ int task_try_cache(struct engine *en, struct job *j, struct err *e)
     if (!found)
         return 0;
     if (io_from_rows(en, t, &hit.out, e) < 0 || task_put_inputs(en, t, e) < 0 ||
+        kube_record_labels(en, j, e) < 0 ||
         db_cache_reuse(d, j->row, &hit, now, now, &won, e) < 0)
         return -1;
     t->cached = true;

@@ -46,6 +46,15 @@ struct run_image_alias {
     const char *from, *to; /* normalised names */
 };
 
+struct run_volume { /* config: volumes */
+    const char *name, *path; /* of the claim; absolute directory */
+    bool stable;             /* its content does not change: tasks that see it may be cached */
+};
+
+struct run_import { /* config: imports */
+    const char *prefix, *path; /* "gs://bucket/" -> absolute directory */
+};
+
 /* What a run is told beside the pipeline itself. Kept in the database as JSON, so that resume
  * goes on under the same rules; what only concerns this engine (jobs, view) is not. */
 struct run_opts {
@@ -85,6 +94,11 @@ struct run_opts {
     /* of the home, looked at before a run starts; 0 = none. Artifacts and images together */
     uint64_t quota_soft_bytes, quota_hard_bytes;
     uint64_t min_free_bytes; /* of its file system */
+    const char *secrets_dir, *configmaps_dir; /* absolute; NULL: below the home */
+    const struct run_volume *volumes;
+    size_t n_volumes;
+    const struct run_import *imports;
+    size_t n_imports;
     const char *hook_success, *hook_failure, *hook_interrupted; /* program paths or NULL */
 };
 

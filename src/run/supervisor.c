@@ -148,7 +148,8 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
                                            "/.local", "/.cache", "/.config"};
     const struct attempt *at = &s->at;
     size_t n = 0;
-    struct box_mount *mounts = arena_alloc(&s->a, (at->n_mounts + 3) * sizeof *mounts);
+    struct box_mount *mounts = arena_alloc(&s->a, (at->n_mounts + at->pod.n_volumes + 3) * sizeof *mounts);
+    char **env;
     struct box_spec spec = {
         .hostname = at->hostname.ptr,
         .lowers = at->lowers,
@@ -156,7 +157,6 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
         .userxattr = geteuid() != 0,
         .scratch = arena_printf(&s->a, "%s/box", dir),
         .argv = at->argv,
-        .envp = at->env,
         .cwd = at->cwd.ptr,
         .user = at->user.ptr,
         .mounts = mounts,
@@ -193,6 +193,15 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
                                          .src = at->mounts[i].src,
                                          .dst = at->mounts[i].dst,
                                          .rw = at->mounts[i].rw};
+    if (at->pod.n_volumes && make_dir(s, "volumes", 0700, e) < 0)
+        return -1;
+    if (pod_mounts_in(&s->a, &at->pod, dir, s->dir_fd, mounts, &n, e) < 0 ||
+        pod_env_in(&s->a, &at->pod, at->env, &env, e) < 0) {
+        if (e->code != ERR_SYS)
+            e->code = ERR_INPUT; /* what the task wants is not there: no fault of the host */
+        return -1;
+    }
+    spec.envp = env;
     spec.n_mounts = n;
     if (lend_gpus(&s->a, at, &spec, &s->r, e) < 0)
         return -1;
@@ -423,6 +432,7 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     struct box_result b = {0};
     sigset_t mask;
     int log_pipe[2];
+    struct err unused;
     int rc = 0;
 
     sigemptyset(&mask);
@@ -478,6 +488,8 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
             rc = store_sync(store, e);
     }
     box_close(s->box);
+    if (s->at.pod.n_volumes)
+        (void)box_remove_tree(s->dir_fd, "volumes", &unused);
     return rc;
 }
 

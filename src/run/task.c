@@ -24,6 +24,7 @@
 #include "run/admit.h"
 #include "run/commit.h"
 #include "run/engine.h"
+#include "run/kube.h"
 #include "run/log.h"
 
 /* ---- final states ------------------------------------------------------------------------ */
@@ -114,7 +115,7 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
 
     if (!t->uuid[0])
         uuid_new(t->uuid);
-    if (exec_plan_in(&j->a, &en->g, t, &j->plan, e) < 0 ||
+    if (kube_plan_task(en, j, e) < 0 || exec_plan_in(&j->a, &en->g, t, &j->plan, e) < 0 ||
         exec_resources(&j->a, &en->g, t, &j->res, e) < 0)
         return -1;
     own = run_task_opts_in(&j->a, &en->o, t->def->key, t->path);
@@ -123,7 +124,7 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
         j->res.memory_request_bytes = 0; /* what the pipeline asked for goes with its limit */
     }
     j->image = prepare_image(en, j->plan.image, e);
-    if (!j->image)
+    if (!j->image || kube_plan_image(j, e) < 0)
         return -1;
     buf_init(&missing, 4096);
     if (prepare_packages(en, t->def->component->executor, j->image, &j->skip_words, &j->shim,

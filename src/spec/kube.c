@@ -385,6 +385,15 @@ static const struct {
     {"podAffinity", each_pod_affinity, true, true},
 };
 
+static struct pos key_pos(const struct node *map, const struct node *value)
+{
+    for (size_t i = 0; i < map->n; i++) {
+        if (map->members[i].value == value)
+            return map->members[i].key_pos;
+    }
+    return map->pos;
+}
+
 int read_kube(struct reader *r, const struct node *n, struct kube **out, struct err *e)
 {
     const char *names[N_ELEMS(fields)];
@@ -401,7 +410,8 @@ int read_kube(struct reader *r, const struct node *n, struct kube **out, struct 
         if (node_is_null(f[i]))
             continue;
         if (fields[i].placement && f[i]->n)
-            read_notice(r, f[i], f[i]->pos, "ignored: it means nothing on one machine");
+            read_notice(r, f[i], key_pos(n, f[i]),
+                        "ignored: it means nothing on one machine");
         rc = fields[i].list ? read_each(r, f[i], k, fields[i].read, e)
                             : fields[i].read(r, f[i], k, e);
         if (rc < 0)

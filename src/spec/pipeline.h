@@ -158,6 +158,7 @@ struct executor {
     struct importer_def *importer; /* NULL unless EXECUTOR_IMPORTER */
     struct kube *kube; /* platforms.kubernetes.deploymentSpec.executors.LABEL or NULL;
                           see kube.h */
+    const struct value *platform; /* the same as it was written, to be compared */
     struct pos pos;
 };
 
@@ -189,7 +190,8 @@ struct pipeline {
     struct executor **executors;
     size_t n_executors;
     struct str default_root; /* defaultPipelineRoot, empty when absent */
-    /* platforms.kubernetes.pipelineConfig */
+    const struct value *platform_config; /* platforms.kubernetes.pipelineConfig as it was
+                                            written, or NULL; what it means: */
     bool workspace; /* a directory of the run at /kfp-workspace */
     struct str mutex, semaphore; /* runs that share one do not run at the same time */
     int64_t deadline_ms;         /* activeDeadlineSeconds, 0 = none */

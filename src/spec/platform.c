@@ -39,7 +39,8 @@ static int read_deployment(struct reader *r, const struct node *n, struct err *e
     for (size_t i = 0; i < n_m; i++) {
         struct executor *x = map_get(&r->executors, m[i].key);
 
-        if (x ? read_kube(r, m[i].value, &x->kube, e) < 0
+        if (x ? read_kube(r, m[i].value, &x->kube, e) < 0 ||
+                    read_struct(r, m[i].value, &x->platform, e) < 0
               : unknown_executor(r, f[0], &m[i], e) < 0)
             return -1;
     }
@@ -75,6 +76,7 @@ static int read_config(struct reader *r, const struct node *n, struct err *e)
     uint64_t seconds = 0;
 
     if (read_fields(r, n, names, N, f, e) < 0 ||
+        read_struct(r, n, &r->p->platform_config, e) < 0 ||
         read_workspace(r, f[WORKSPACE], e) < 0 ||
         read_uint(r, f[DEADLINE], 10ULL * 366 * 86400, &seconds, e) < 0 ||
         read_str(r, f[SEMAPHORE], &r->p->semaphore, e) < 0 ||

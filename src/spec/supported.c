@@ -4,6 +4,7 @@
  *
  * Only what the run can reach is looked at: a component that nobody uses harms nobody.
  */
+#include "spec/kube.h"
 #include "spec/placeholder.h"
 #include "spec/reader.h"
 
@@ -48,6 +49,9 @@ static int check_executor(const struct walk *w, const struct executor *x, struct
     if (str_starts(x->image, "argostub/"))
         return not_yet(w, x->pos, e, "executor", x->label,
                        "Kubernetes volume claims (CreatePVC, DeletePVC)");
+    if (x->kube && x->kube->n_inits)
+        return not_yet(w, x->kube->inits[0].pos, e, "executor", x->label,
+                       "init containers");
     if (uses_workspace(x))
         return not_yet(w, x->pos, e, "executor", x->label, "workspaces");
     return 0;
