@@ -84,8 +84,7 @@ static void required_of(const struct pipeline *p, struct buf *out)
 
 static void check_facts(const struct pipeline *p, char *const column[])
 {
-    static const char *const later[] = {"importer",  "k8s:conf", "k8s:secret",
-                                        "k8s:field", "pvc-op",   "pipelineConfig", NULL};
+    static const char *const later[] = {"importer", "pvc-op", "pipelineConfig", NULL};
     AUTO_BUF struct buf images = {0}, required = {0};
     const char *subdags = strstr(column[FEATURES], "subdags=");
     size_t n_dags = 0;
