@@ -20,10 +20,11 @@
 #include "report/page.h"
 #include "store/tree.h"
 
-#define DATA_ROWS 12
+#define DATA_ROWS 7
 #define TASK_ROWS 10
 #define TAG_ROWS 12
-#define PARAM_ROWS 16
+#define PARAM_ROWS 21
+#define VALUE_CHARS 120 /* of a parameter */
 #define EXTERNAL_ROWS 6
 #define NAMES_SHOWN 3
 
@@ -366,11 +367,13 @@ static int print_making(struct audit *x, struct err *e)
     page_fact(p, "pipeline",
               fmt_in(p->a, "%.*s, experiment %.*s", STR_ARG(r->pipeline),
                      STR_ARG(r->experiment)));
-    page_fact(p, "started by",
-              r->login_uid >= 0
-                  ? fmt_in(p->a, "%.*s (login uid %lld) on %.*s", STR_ARG(r->user),
-                           (long long)r->login_uid, STR_ARG(r->host))
-                  : fmt_in(p->a, "%.*s on %.*s", STR_ARG(r->user), STR_ARG(r->host)));
+    if (r->user.len)
+        page_fact(
+            p, "started by",
+            r->login_uid >= 0
+                ? fmt_in(p->a, "%.*s (login uid %lld) on %.*s", STR_ARG(r->user),
+                         (long long)r->login_uid, STR_ARG(r->host))
+                : fmt_in(p->a, "%.*s on %.*s", STR_ARG(r->user), STR_ARG(r->host)));
     print_image(x, &x->made);
     page_fact_code(p, "pipeline digest",
                    r->spec_hex[0] ? fmt_in(p->a, "sha256:%s", r->spec_hex) : STR(""));
@@ -382,17 +385,57 @@ static int print_making(struct audit *x, struct err *e)
     return 0;
 }
 
-static void print_param(struct audit *x, struct str name, struct str value_json)
+static void print_param(struct audit *x, struct str name, json *v)
+{
+    AUTO_FREE char *text = yyjson_is_str(v) ? NULL : yyjson_val_write(v, 0, NULL);
+    struct str value = text ? str_of(text) : json_as_str(v);
+
+    HTML(x->p.b, "<li><b>$</b> <span class='value'>$</span></li>\n", name,
+         text_cut_in(x->p.a, value, VALUE_CHARS));
+}
+
+static void print_task_params(struct audit *x, const struct db_io_rows *io)
+{
+    HTML(x->p.b, "<h3>of task $</h3>\n<ul class='params'>\n", x->made.path);
+    for (size_t i = 0; i < io->n_params && i < PARAM_ROWS; i++) {
+        AUTO_JSON yyjson_doc *doc = NULL;
+        struct err unread;
+        if (json_parse(io->params[i].value_json, LIMIT_VALUE_BYTES, &doc, &unread) == 0)
+            print_param(x, io->params[i].name, yyjson_doc_get_root(doc));
+    }
+    buf_adds(x->p.b, "</ul>\n");
+    if (io->n_params > PARAM_ROWS)
+        HTML(x->p.b, "<p class='note'>$ more: dugout show $/$</p>\n",
+             fmt_in(x->p.a, "%zu", io->n_params - PARAM_ROWS), x->run.name,
+             x->made.path);
+}
+
+/* false: it has none */
+static bool print_run_params(struct audit *x)
 {
     AUTO_JSON yyjson_doc *doc = NULL;
     struct err unread;
-    json *v = NULL;
+    yyjson_val *k, *v;
+    json *root;
+    size_t i, max;
 
-    if (json_parse(value_json, LIMIT_VALUE_BYTES, &doc, &unread) == 0)
-        v = yyjson_doc_get_root(doc);
-    HTML(x->p.b,
-         "<tr><th scope='row'>$</th><td><span class='value'>$</span></td></tr>\n", name,
-         text_cut_in(x->p.a, yyjson_is_str(v) ? json_as_str(v) : value_json, 160));
+    if (!x->run.parameters_json.len ||
+        json_parse(x->run.parameters_json, LIMIT_VALUE_BYTES, &doc, &unread) < 0)
+        return false;
+    root = yyjson_doc_get_root(doc);
+    if (!yyjson_obj_size(root))
+        return false;
+    buf_adds(x->p.b, "<h3>of the run</h3>\n<ul class='params'>\n");
+    yyjson_obj_foreach(root, i, max, k, v)
+    {
+        if (i < PARAM_ROWS)
+            print_param(x, json_as_str(k), v);
+    }
+    buf_adds(x->p.b, "</ul>\n");
+    if (yyjson_obj_size(root) > PARAM_ROWS)
+        HTML(x->p.b, "<p class='note'>$ more: dugout show $</p>\n",
+             fmt_in(x->p.a, "%zu", yyjson_obj_size(root) - PARAM_ROWS), x->run.name);
+    return true;
 }
 
 static int print_parameters(struct audit *x, struct err *e)
@@ -405,20 +448,10 @@ static int print_parameters(struct audit *x, struct err *e)
     if (db_task_io_in(p->a, p->d, x->made.id, DB_IN, &io, e) < 0)
         return -1;
     page_section(p, "parameters", "Parameters");
-    buf_adds(p->b, "<div class='side'>\n");
-    if (io.n_params) {
-        HTML(p->b, "<table class='pairs'><caption>of task $</caption><tbody>\n",
-             x->made.path);
-        for (size_t i = 0; i < io.n_params && i < PARAM_ROWS; i++)
-            print_param(x, io.params[i].name, io.params[i].value_json);
-        buf_adds(p->b, "</tbody></table>\n");
-    }
-    if (!page_members(p, x->run.parameters_json, "of the run") && !io.n_params)
+    if (io.n_params)
+        print_task_params(x, &io);
+    if (!print_run_params(x) && !io.n_params)
         buf_adds(p->b, "<p class='note'>None were recorded.</p>\n");
-    buf_adds(p->b, "</div>\n");
-    if (io.n_params > PARAM_ROWS)
-        HTML(p->b, "<p class='note'>$ more: dugout show $/$</p>\n",
-             fmt_in(p->a, "%zu", io.n_params - PARAM_ROWS), x->run.name, x->made.path);
     buf_adds(p->b, "</section>\n");
     return 0;
 }

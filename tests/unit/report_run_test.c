@@ -279,6 +279,71 @@ static void strangers_cannot_speak_html(struct db *d)
     HAS(&html, "ROC curve of 1 points, 2 were no rates and are left out");
 }
 
+static void audit_of(struct db *d, int64_t artifact, const char *asked,
+                     const char *keep_as, struct buf *html)
+{
+    struct report_opts o = {.now_unix_ms = 3000};
+    const char *keep = getenv("REPORT_KEEP");
+
+    OK(report_artifact(d, t_store, artifact, str_of(asked), &o, html, e));
+    if (keep) {
+        AUTO_FREE char *path = path_join(keep, keep_as);
+        OK(fd_write_file(AT_FDCWD, path, html->ptr, html->len, 0644, false, e));
+    }
+}
+
+/* the model of the run above, whose task, run, metadata and parameters are all hostile
+ */
+static void nor_on_an_audit_page(struct db *d)
+{
+    AUTO_BUF struct buf html = {0};
+    int64_t model =
+        sql_i64(d, "SELECT a.id FROM artifact a JOIN type y ON y.id = a.type"
+                   " WHERE y.name = 'system.Model'");
+
+    audit_of(d, model, EVIL, "hostile-audit.html", &html);
+    CHECK(only_our_tags(&html));
+    LACKS(&html, "<script");
+    HAS(&html, "class=\"audit\"");
+    HAS(&html, "no longer in the store");
+    HAS(&html, "No tag ever named it.");
+}
+
+/* far more of everything than two sheets hold: it is counted, not left unsaid */
+static void an_audit_page_counts_what_it_leaves_out(struct db *d)
+{
+    AUTO_BUF struct buf html = {0};
+    int64_t run = a_run(d, "00000000-0000-4000-8000-000000000006", "many-1", "many");
+    int64_t train = a_task(d, run, "train"), judge = a_task(d, run, "judge"), model;
+    char name[40];
+
+    for (int i = 0; i < 30; i++) {
+        int64_t maker;
+        (void)snprintf(name, sizeof name, "load-%d", i);
+        maker = a_task(d, run, name);
+        (void)snprintf(name, sizeof name, "in%02d", i);
+        reads(
+            d, train, name,
+            an_artifact(d, maker, "data", "system.Dataset", 100 + i, "{\"rows\":100}"));
+    }
+    model = an_artifact(d, train, "model", "system.Model", 99, "");
+    reads(d, judge, "model", model);
+    (void)an_artifact(d, judge, "m", "system.Metrics", 0, "{\"f1\":0.5}");
+    OK(db_begin(d, DB_PROGRESS, e));
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(name, sizeof name, "param-%02d", i);
+        OK(db_param_put(d, train, DB_IN, str_of(name), STR("\"value\""), e));
+    }
+    OK(db_commit(d, e));
+    audit_of(d, model, "many", "many.html", &html);
+    CHECK(only_our_tags(&html));
+    HAS(&html, "<b>30 datasets</b>, trained on <b>3000 rows</b>");
+    HAS(&html, "23 more: dugout lineage a");
+    HAS(&html, "19 more: dugout show many-1/train");
+    HAS(&html, "21 more: dugout lineage a");
+    HAS(&html, "0.5");
+}
+
 static void what_is_gone_is_said(struct db *d)
 {
     struct report_opts o = {.now_unix_ms = 3000};
@@ -322,6 +387,8 @@ static void no_run_is_said(struct db *d)
     AUTO_BUF struct buf html = {0};
 
     FAILS(report_run(d, t_store, 999, &o, &html, e), ERR_MISSING, "no run");
+    FAILS(report_artifact(d, t_store, 999, STR("x"), &o, &html, e), ERR_MISSING,
+          "no artifact");
     CHECK_INT(html.len, 0);
 }
 
@@ -335,6 +402,8 @@ int main(void)
     loops_and_conditions_are_groups(d);
     a_wide_run_is_a_sentence_and_a_table(d);
     strangers_cannot_speak_html(d);
+    nor_on_an_audit_page(d);
+    an_audit_page_counts_what_it_leaves_out(d);
     what_is_gone_is_said(d);
     a_long_log_keeps_head_and_tail(d);
     no_run_is_said(d);
