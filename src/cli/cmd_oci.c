@@ -10,30 +10,74 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/limits.h"
 #include "cli/cli.h"
 #include "image/artifact.h"
-#include "lineage/query.h"
+#include "lineage/closure.h"
+#include "lineage/export.h"
 #include "lineage/record.h"
+
+#define PROVENANCE_MAX (64 * MIB)
 
 static bool wants_tar(const char *path)
 {
     return strcmp(path, "-") == 0 || str_ends(str_of(path), ".tar");
 }
 
+static int add_line(void *ctx, struct str line, struct err *e)
+{
+    struct buf *b = ctx;
+
+    buf_addstr(b, line);
+    return b->overflow ? err_set(e, ERR_LIMIT, "the events of its runs are over %d MiB",
+                                 (int)(PROVENANCE_MAX / MIB))
+                       : 0;
+}
+
+/* the events of every run upstream, each once, oldest first */
+static int gather_events(struct cli *c, int64_t artifact, struct buf *out,
+                         struct err *e)
+{
+    struct lineage_opts o = {.directions = DB_UP};
+    struct lineage l;
+    int64_t last = 0, next;
+
+    if (db_lineage_in(&c->a, c->db, &artifact, 1, &o, &l, e) < 0)
+        return -1;
+    for (;;) {
+        next = INT64_MAX;
+        for (size_t i = 0; i < l.n_nodes; i++)
+            if (l.nodes[i].is_task && l.nodes[i].task->run > last &&
+                l.nodes[i].task->run < next)
+                next = l.nodes[i].task->run;
+        if (next == INT64_MAX)
+            return 0;
+        last = next;
+        if (db_export_openlineage(c->db, last, add_line, out, e) < 0)
+            return -1;
+    }
+}
+
 static int export_oci(struct cli *c, char hex[DIGEST_HEX], struct err *e)
 {
+    AUTO_BUF struct buf events = {0};
+    struct oci_export to = {.path = c->args[1], .tar = wants_tar(c->args[1])};
     const char *ref = opt_text(c, "ref");
     struct db_artifact f;
     int64_t id;
 
+    buf_init(&events, PROVENANCE_MAX);
     if (cli_open(c, DB_READ, e) < 0 || cli_find_artifact(c, c->args[0], &id, e) < 0 ||
         db_artifact_get_in(&c->a, c->db, id, &f, e) < 0)
+        return -1;
+    if (opt_flag(c, "provenance") && gather_events(c, id, &events, e) < 0)
         return -1;
     if (!ref)
         ref = c->args[0][0] == '.' || strchr(c->args[0], '/')
                   ? arena_printf(&c->a, "a%lld", (long long)id)
                   : c->args[0];
+    to.ref = str_of(ref);
+    to.provenance = (struct str){buf_str(&events), events.len};
     return oci_artifact_export(
         c->store,
         &(struct oci_artifact){.type = f.type,
@@ -43,7 +87,7 @@ static int export_oci(struct cli *c, char hex[DIGEST_HEX], struct err *e)
                                .metadata_json = f.metadata_json,
                                .size_bytes = (uint64_t)f.size_bytes,
                                .n_files = (uint64_t)f.n_files},
-        c->args[1], wants_tar(c->args[1]), str_of(ref), hex, e);
+        &to, hex, e);
 }
 
 int cmd_artifact_export_oci(struct cli *c)

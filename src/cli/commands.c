@@ -141,6 +141,7 @@ static const struct opt artifacts_opts[] = {
 static const struct opt a_export_opts[] = {
     {"oci", 0, OPT_FLAG, NULL, "write an OCI layout", NULL, NULL},
     {"ref", 0, OPT_TEXT, "NAME", "name of it in the layout", NULL, NULL},
+    {"provenance", 0, OPT_FLAG, NULL, "add the OpenLineage events of every run upstream", NULL, NULL},
     {0},
 };
 static const struct opt a_import_opts[] = {

@@ -266,26 +266,54 @@ static void put_manifest(const struct pack *p, const struct buf *config,
     jw_end_obj(&w);
 }
 
-static void put_index(const struct pack *p, const struct buf *manifest, const char *hex,
-                      struct str ref, struct buf *out)
+/* a manifest of its own, so that the artifact's digest does not depend on it */
+static void put_provenance(struct str events, const char *subject_hex,
+                           uint64_t subject_size, struct buf *out)
 {
+    char hex[DIGEST_HEX];
     struct jw w;
 
     jw_init(&w, out);
     jw_obj(&w);
     jw_ki64(&w, "schemaVersion", 2);
-    jw_key(&w, "manifests");
+    jw_kstr(&w, "mediaType", OCI_MANIFEST);
+    jw_kstr(&w, "artifactType", PROVENANCE_MEDIA);
+    sha256_hex("{}", 2, hex);
+    jw_key(&w, "config");
+    jw_obj(&w);
+    put_descriptor(&w, OCI_EMPTY, hex, 2);
+    jw_end_obj(&w);
+    sha256_hex(events.ptr, events.len, hex);
+    jw_key(&w, "layers");
     jw_arr(&w);
     jw_obj(&w);
-    put_descriptor(&w, OCI_MANIFEST, hex, manifest->len);
-    jw_kstr(&w, "artifactType", p->media->artifact);
+    put_descriptor(&w, OPENLINEAGE_MEDIA, hex, events.len);
     jw_key(&w, "annotations");
     jw_obj(&w);
-    put_note(&w, NOTE_REF, ref);
+    put_note(&w, NOTE_TITLE, STR("openlineage.ndjson"));
     jw_end_obj(&w);
     jw_end_obj(&w);
     jw_end_arr(&w);
+    jw_key(&w, "subject");
+    jw_obj(&w);
+    put_descriptor(&w, OCI_MANIFEST, subject_hex, subject_size);
     jw_end_obj(&w);
+    jw_end_obj(&w);
+}
+
+static void index_entry(struct jw *w, const char *hex, const struct buf *manifest,
+                        const char *type, struct str ref)
+{
+    jw_obj(w);
+    put_descriptor(w, OCI_MANIFEST, hex, manifest->len);
+    jw_kstr(w, "artifactType", type);
+    if (ref.len) {
+        jw_key(w, "annotations");
+        jw_obj(w);
+        put_note(w, NOTE_REF, ref);
+        jw_end_obj(w);
+    }
+    jw_end_obj(w);
 }
 
 /* ---- all of it ---- */
@@ -295,39 +323,76 @@ static char *blob_name(struct pack *p, const char *hex)
     return arena_printf(&p->arena, "blobs/sha256/%s", hex);
 }
 
-static int write_members(struct pack *p, struct sink *k, struct str ref,
+static int put_text_blob(struct pack *p, struct sink *k, struct str text,
+                         char hex[DIGEST_HEX], struct err *e)
+{
+    char *name;
+
+    sha256_hex(text.ptr, text.len, hex);
+    name = blob_name(p, hex);
+    if (map_get(&k->seen, str_of(name)))
+        return 0;
+    map_put(&k->seen, str_of(arena_strdup(&k->arena, name)), k);
+    return sink_text(k, name, text, e);
+}
+
+static int put_layer(struct pack *p, struct sink *k, struct err *e)
+{
+    char hex[DIGEST_HEX];
+
+    if (p->layer.fd >= 0)
+        return sink_bytes(k, p->layer.fd, p->layer.size_bytes,
+                          blob_name(p, p->layer.hex), e);
+    if (str_eqz(p->a->kind, "none"))
+        return put_text_blob(p, k, STR("{}"), hex, e);
+    return sink_blob(k, p->layer.hex, blob_name(p, p->layer.hex), e);
+}
+
+static struct str text_of(const struct buf *b)
+{
+    return (struct str){buf_str(b), b->len};
+}
+
+/* index.json comes last: whoever reads a stream of it finds what it speaks of before */
+static int write_members(struct pack *p, struct sink *k, const struct oci_export *to,
                          char manifest_hex[DIGEST_HEX], struct err *e)
 {
     AUTO_BUF struct buf config = {0};
     AUTO_BUF struct buf manifest = {0};
+    AUTO_BUF struct buf provenance = {0};
     AUTO_BUF struct buf index = {0};
-    char config_hex[DIGEST_HEX];
-    bool empty = str_eqz(p->a->kind, "none");
+    char hex[DIGEST_HEX];
+    struct jw w;
 
     put_config(p, &config);
-    sha256_hex(config.ptr, config.len, config_hex);
-    put_manifest(p, &config, config_hex, &manifest);
-    sha256_hex(manifest.ptr, manifest.len, manifest_hex);
-    put_index(p, &manifest, manifest_hex, ref, &index);
     if (sink_text(k, "oci-layout", STR("{\"imageLayoutVersion\":\"1.0.0\"}"), e) < 0 ||
-        sink_text(k, "index.json", (struct str){index.ptr, index.len}, e) < 0 ||
-        sink_text(k, blob_name(p, manifest_hex),
-                  (struct str){manifest.ptr, manifest.len}, e) < 0 ||
-        sink_text(k, blob_name(p, config_hex), (struct str){config.ptr, config.len},
-                  e) < 0)
+        put_text_blob(p, k, text_of(&config), hex, e) < 0)
         return -1;
-    if (p->layer.fd >= 0)
-        return sink_bytes(k, p->layer.fd, p->layer.size_bytes,
-                          blob_name(p, p->layer.hex), e);
-    if (empty) /* the empty config is the same blob */
-        return strcmp(config_hex, p->layer.hex) == 0
-                   ? 0
-                   : sink_text(k, blob_name(p, p->layer.hex), STR("{}"), e);
-    return sink_blob(k, p->layer.hex, blob_name(p, p->layer.hex), e);
+    put_manifest(p, &config, hex, &manifest);
+    if (put_layer(p, k, e) < 0 ||
+        put_text_blob(p, k, text_of(&manifest), manifest_hex, e) < 0)
+        return -1;
+    jw_init(&w, &index);
+    jw_obj(&w);
+    jw_ki64(&w, "schemaVersion", 2);
+    jw_key(&w, "manifests");
+    jw_arr(&w);
+    index_entry(&w, manifest_hex, &manifest, p->media->artifact, to->ref);
+    if (to->provenance.len) {
+        put_provenance(to->provenance, manifest_hex, manifest.len, &provenance);
+        if (put_text_blob(p, k, STR("{}"), hex, e) < 0 ||
+            put_text_blob(p, k, to->provenance, hex, e) < 0 ||
+            put_text_blob(p, k, text_of(&provenance), hex, e) < 0)
+            return -1;
+        index_entry(&w, hex, &provenance, PROVENANCE_MEDIA, STR(""));
+    }
+    jw_end_arr(&w);
+    jw_end_obj(&w);
+    return sink_text(k, "index.json", text_of(&index), e);
 }
 
-int oci_artifact_export(struct store *s, const struct oci_artifact *a, const char *path,
-                        bool tar, struct str ref, char manifest_hex[DIGEST_HEX],
+int oci_artifact_export(struct store *s, const struct oci_artifact *a,
+                        const struct oci_export *to, char manifest_hex[DIGEST_HEX],
                         struct err *e)
 {
     struct pack p = {
@@ -336,9 +401,9 @@ int oci_artifact_export(struct store *s, const struct oci_artifact *a, const cha
     int rc = choose_layer(&p, e);
 
     if (rc == 0)
-        rc = sink_open(&k, s, path, tar, e);
+        rc = sink_open(&k, s, to->path, to->tar, e);
     if (rc == 0)
-        rc = sink_close(&k, write_members(&p, &k, ref, manifest_hex, e), e);
+        rc = sink_close(&k, write_members(&p, &k, to, manifest_hex, e), e);
     if (p.src_fd >= 0)
         (void)close(p.src_fd);
     if (p.spool >= 0)

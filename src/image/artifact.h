@@ -21,14 +21,20 @@ struct oci_artifact {
     uint64_t size_bytes, n_files;
 };
 
-/* oci_artifact_export - write a layout to a new directory, or to a tar file, or "-"
+struct oci_export {
+    const char *path; /* a new directory, or a tar file, or "-" */
+    bool tar;
+    struct str ref;        /* name of it in the layout, "churn:prod" */
+    struct str provenance; /* OpenLineage events, NDJSON: a manifest of its own whose
+                              subject is the artifact; empty: none */
+};
+/* oci_artifact_export - write a layout
  *
- * ref           name of it in the layout, "churn:prod"
- * manifest_hex  its digest
+ * manifest_hex  digest of the artifact's manifest, the same with and without provenance
  *
  * ERR_INPUT when the directory exists, ERR_MISSING when the content is gone. */
-int oci_artifact_export(struct store *s, const struct oci_artifact *a, const char *path,
-                        bool tar, struct str ref, char manifest_hex[DIGEST_HEX],
+int oci_artifact_export(struct store *s, const struct oci_artifact *a,
+                        const struct oci_export *to, char manifest_hex[DIGEST_HEX],
                         struct err *e);
 
 /* oci_artifact_import - read one back into the store, every digest checked

@@ -114,7 +114,8 @@ static int look_at(struct intake *x, json *entry, struct str ref, struct found *
         return 0;
     if (read_blob(x, &d, &doc, e) < 0)
         return -1;
-    if (!is_artifact(yyjson_doc_get_root(doc)))
+    if (!is_artifact(yyjson_doc_get_root(doc)) ||
+        json_at(yyjson_doc_get_root(doc), "subject")) /* it speaks of another */
         return 0;
     buf_addf(&f->names, "%s%.*s", f->n ? ", " : "",
              STR_ARG(d.ref.len ? d.ref : STR("(no name)")));

@@ -11,6 +11,8 @@
 #define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define OCI_INDEX "application/vnd.oci.image.index.v1+json"
 #define OCI_EMPTY "application/vnd.oci.empty.v1+json"
+#define PROVENANCE_MEDIA "application/vnd.dugout.provenance.v1+json"
+#define OPENLINEAGE_MEDIA "application/vnd.dugout.openlineage.v1.ndjson"
 #define MODEL_MEDIA "application/vnd.cncf.model."
 
 #define NOTE_REF "org.opencontainers.image.ref.name"

@@ -16,7 +16,7 @@
 #define DOCUMENT_MAX (2 * MIB) /* of one HTML or Markdown artifact on a page */
 #define DOCUMENTS_MAX 12
 #define METRIC_COLUMNS 8
-#define METRIC_ROWS 200
+#define METRIC_ROWS 50
 #define LINEAGE_BOXES 80
 #define LINEAGE_TEXT_MAX (256 * KIB) /* what is past it is left out */
 
@@ -139,7 +139,9 @@ static void metric_table(struct page *p, const struct page_artifact *x, size_t n
             metric_row(p, &x[i], keys, n_keys);
     buf_adds(p->b, "</tbody></table></div>\n");
     if (rows > METRIC_ROWS)
-        HTML(p->b, "<p class='note'>The first $ of $ are shown.</p>\n",
+        HTML(p->b,
+             "<p class='note'>The first $ of $ are shown; dugout artifacts --type "
+             "Metrics has all.</p>\n",
              fmt_in(p->a, "%d", METRIC_ROWS), fmt_in(p->a, "%zu", rows));
 }
 

@@ -303,12 +303,16 @@ static void print_tasks(struct run_page *x)
                    "<th>task</th><th class='time'>when</th><th class='num'>took</th>"
                    "<th class='num'>attempts</th><th class='num'>memory</th>"
                    "<th class='num'>CPU</th></tr></thead><tbody>\n");
-    for (size_t i = 0; i < x->n_tasks && i < TASK_ROWS; i++)
-        print_task_row(x, &x->tasks[i]);
+    for (size_t i = 0, failed = 0; i < x->n_tasks; i++) { /* failures whatever comes */
+        bool bad = x->tasks[i].state == DB_FAILED && failed++ < TASK_ROWS;
+        if (i < TASK_ROWS || bad)
+            print_task_row(x, &x->tasks[i]);
+    }
     buf_adds(p->b, "</tbody></table></div>\n");
     if (x->n_tasks > TASK_ROWS)
         HTML(p->b,
-             "<p class='note'>The first $ of $ are listed; dugout show has all.</p>\n",
+             "<p class='note'>The first $ of $ are listed, and what failed; dugout "
+             "show has all.</p>\n",
              fmt_in(p->a, "%d", TASK_ROWS), fmt_in(p->a, "%zu", x->n_tasks));
     buf_adds(p->b, "</section>\n");
 }

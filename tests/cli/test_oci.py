@@ -234,6 +234,25 @@ def test_what_others_wrote_is_read(homes, tmp_path):
     assert (tmp_path / "back/src/train.py").read_text() == "print()"
 
 
+def test_provenance_rides_along_and_changes_nothing(dugout, write, homes, tmp_path):
+    from test_report import tasks
+
+    dugout.ok("run", write(tasks(), name="churn"))
+    plain = dugout.ok("artifact", "export", "@latest/train:model", tmp_path / "a", "--oci").out
+    r = dugout.ok("artifact", "export", "@latest/train:model", tmp_path / "b", "--oci", "--provenance")
+    assert r.out == plain
+    entries = json.loads((tmp_path / "b/index.json").read_text())["manifests"]
+    model, story = [json.loads(read(tmp_path / "b", e["digest"])) for e in entries]
+    assert story["subject"] == {"mediaType": MANIFEST, "digest": entries[0]["digest"],
+                                "size": entries[0]["size"]}  # fmt: skip
+    (layer,) = story["layers"]
+    events = [json.loads(x) for x in read(tmp_path / "b", layer["digest"]).splitlines()]
+    assert {e["job"]["name"] for e in events} >= {"churn", "churn.load", "churn.train"}
+    read(tmp_path / "b", story["config"]["digest"])
+    id_ = homes[1].ok("artifact", "import", tmp_path / "b", "--oci").out.strip()
+    assert show(homes[1], id_)["digest"] == model["layers"][0]["digest"]
+
+
 def test_one_of_several_is_chosen_by_name(homes, tmp_path):
     _, two = homes
     layout = layout_of(tmp_path / "l", [

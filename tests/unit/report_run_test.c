@@ -189,12 +189,17 @@ static void a_wide_run_is_a_sentence_and_a_table(struct db *d)
     OK(db_begin(d, DB_PROGRESS, e));
     for (int i = 0; i < 2500; i++) {
         (void)snprintf(path, sizeof path, "t%d", i);
-        (void)a_group(d, run, 0, path, "container");
+        if (i == 2400)
+            finish(d, a_group(d, run, 0, path, "container"), DB_FAILED);
+        else
+            (void)a_group(d, run, 0, path, "container");
     }
     end_run(d, run, DB_CANCELED, "stopped by signal 2");
     page_of(d, run, &o, "wide.html", &html);
     HAS(&html, "2500 tasks side by side are too many for a drawing");
     HAS(&html, "The first 2000 of 2500 are listed");
+    HAS(&html, ">t2400<"); /* it failed */
+    LACKS(&html, ">t2401<");
     HAS(&html, "stopped by signal 2");
     CHECK(only_our_tags(&html));
 }
