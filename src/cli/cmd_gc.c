@@ -213,12 +213,12 @@ static int expand(struct house *h, struct err *e)
     return 0;
 }
 
-/* attempts that may go, and the checkpoints of their tasks */
+/* attempts that may go, the checkpoints of their tasks and the workspaces of their runs */
 static void mark_dirs(struct house *h)
 {
     for (size_t i = 0; i < h->n_dirs; i++) {
         struct str dir = h->dirs[i].dir;
-        struct str checkpoint;
+        struct str checkpoint, workspace;
         size_t n = dir.len;
 
         map_put(&h->may_go, dir, &h->dirs[i]);
@@ -228,6 +228,10 @@ static void mark_dirs(struct house *h)
             continue;
         checkpoint = str_of(arena_printf(&h->c->a, "%.*scheckpoint", (int)n, dir.ptr));
         map_put(&h->may_go, checkpoint, &h->dirs[i]);
+        while (n && dir.ptr[n - 1] != '/')
+            n--;
+        workspace = str_of(arena_printf(&h->c->a, "%.*sworkspace", (int)n, dir.ptr));
+        map_put(&h->may_go, workspace, &h->dirs[i]);
     }
 }
 

@@ -225,6 +225,35 @@ int db_artifact_intern(struct db *d, const struct db_artifact_new *n, int64_t *i
     return 0;
 }
 
+int db_artifact_again(struct db *d, const struct db_artifact_new *n, int64_t *id,
+                      struct err *e)
+{
+#define SAME_PIPELINE                                                                  \
+    " AND a.type = ? AND a.name = ? AND a.metadata IS ? AND a.source = ?"              \
+    " AND a.state = 'LIVE' AND r.pipeline = (SELECT rr.pipeline FROM task tt"          \
+    " JOIN run rr ON rr.id = tt.run WHERE tt.id = ?) ORDER BY a.id DESC LIMIT 1"
+    static const char by_digest[] =
+        "SELECT a.id FROM artifact a JOIN task t ON t.id = a.task"
+        " JOIN run r ON r.id = t.run WHERE a.digest = ?" SAME_PIPELINE;
+    static const char by_uri[] = "SELECT a.id FROM artifact a JOIN task t ON t.id = a.task"
+                                 " JOIN run r ON r.id = t.run"
+                                 " WHERE a.uri = ? AND a.digest IS NULL" SAME_PIPELINE;
+    AUTO_Q struct q q = {0};
+    int64_t type;
+
+    must(d->in_txn);
+    if (db_intern_type(d, n->type, &type, e) < 0 ||
+        q_open(&q, d, n->digest_hex.len ? by_digest : by_uri, e) < 0)
+        return -1;
+    n->digest_hex.len ? q_hex(&q, n->digest_hex) : q_str(&q, n->uri);
+    q_i64(&q, type);
+    q_text(&q, n->name);
+    q_str(&q, n->metadata_json);
+    q_text(&q, n->source);
+    q_i64(&q, n->task);
+    return q_one(&q, id, e);
+}
+
 static int tag_of(struct db *d, int64_t artifact, struct err *e)
 {
     static const char sql[] = "SELECT name FROM ref WHERE artifact = ? LIMIT 1";

@@ -560,3 +560,62 @@ int db_artifact_find(struct db *d, struct str what, int64_t *artifact, struct er
     *artifact = id;
     return 0;
 }
+
+/* ---- URIs that we gave out ----------------------------------------------------------
+ */
+
+static int output_of_run(struct db *d, struct str run, struct str uri, int64_t *id,
+                         struct err *e)
+{
+    static const char sql[] =
+        "SELECT a.id FROM run r JOIN task t ON t.run = r.id"
+        " JOIN event v ON v.task = t.id AND v.io = 2"
+        " JOIN artifact a ON a.id = v.artifact"
+        " WHERE r.uuid = ? AND a.uri = ? ORDER BY a.id DESC LIMIT 1";
+    AUTO_Q struct q q = {0};
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_text(&q, run);
+    q_text(&q, uri);
+    return q_one(&q, id, e);
+}
+
+static int input_of_run(struct db *d, struct str word, int64_t *id, struct err *e)
+{
+    static const char sql[] = "SELECT id FROM artifact WHERE id = ?";
+    AUTO_Q struct q q = {0};
+    int64_t n = 0;
+
+    *id = 0;
+    for (size_t i = 1; i < word.len; i++) {
+        if (word.ptr[i] < '0' || word.ptr[i] > '9' || i > 15)
+            return 0;
+        n = n * 10 + (word.ptr[i] - '0');
+    }
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, n);
+    return q_one(&q, id, e);
+}
+
+int db_artifact_by_uri(struct db *d, struct str uri, int64_t *artifact, struct err *e)
+{
+    const char *p = uri.ptr, *end = uri.ptr + uri.len;
+    bool inputs = false;
+
+    *artifact = 0;
+    while (p < end && !*artifact) {
+        const char *slash = memchr(p, '/', (size_t)(end - p));
+        struct str word = {p, slash ? (size_t)(slash - p) : (size_t)(end - p)};
+
+        if (word.len == 36 && output_of_run(d, word, uri, artifact, e) < 0)
+            return -1;
+        if (inputs && word.len > 1 && *word.ptr == 'a' &&
+            input_of_run(d, word, artifact, e) < 0)
+            return -1;
+        inputs = str_eqz(word, "inputs");
+        p = slash ? slash + 1 : end;
+    }
+    return 0;
+}

@@ -101,6 +101,9 @@ int db_run_find(struct db *d, struct str what, int64_t *run, struct err *e);
 int db_task_find(struct db *d, struct str what, int64_t *run, int64_t *task,
                  struct err *e);
 int db_artifact_find(struct db *d, struct str what, int64_t *artifact, struct err *e);
+/* db_artifact_by_uri - the artifact that a URI of ours stands for: an output of the run whose
+ * id is in it, or an input (".../inputs/a7/..."). *artifact is 0 when it is none of ours. */
+int db_artifact_by_uri(struct db *d, struct str uri, int64_t *artifact, struct err *e);
 
 int db_run_get_in(struct arena *a, struct db *d, int64_t run, struct db_run *out,
                   struct err *e);

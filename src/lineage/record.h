@@ -141,6 +141,10 @@ int db_artifact_insert(struct db *d, const struct db_artifact_new *n, int64_t *i
  * equal digest, type, name and metadata when there is one, else inserts */
 int db_artifact_intern(struct db *d, const struct db_artifact_new *n, int64_t *id,
                        struct err *e);
+/* db_artifact_again - the newest live artifact that tasks of the same pipeline made of the
+ * same source with equal content, type, name and metadata; *id is 0 when there is none */
+int db_artifact_again(struct db *d, const struct db_artifact_new *n, int64_t *id,
+                      struct err *e);
 /* db_artifact_remove - by hand: content goes at the next gc, the row stays. ERR_INPUT
  * when a tag points at it */
 int db_artifact_remove(struct db *d, int64_t artifact, struct err *e);

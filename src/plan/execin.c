@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "spec/kube.h"
 #include "spec/placeholder.h"
 
 struct str exec_uri_to_path(struct arena *a, struct str uri)
@@ -38,6 +39,24 @@ struct str exec_uri_to_path(struct arena *a, struct str uri)
         return str_of(p);
     }
     return arena_str(a, uri);
+}
+
+bool exec_in_workspace(const struct artifact *f)
+{
+    const struct value *v = f->metadata ? value_member(f->metadata, STR("_kfp_workspace")) : NULL;
+
+    return v && v->kind == VALUE_BOOL && v->b;
+}
+
+struct str exec_artifact_path(struct arena *a, const struct artifact *f)
+{
+    struct str path = exec_uri_to_path(a, f->uri);
+
+    if (!exec_in_workspace(f))
+        return path;
+    while (path.len && path.ptr[0] == '/')
+        path = (struct str){path.ptr + 1, path.len - 1};
+    return str_of(arena_printf(a, WORKSPACE_PATH "/.artifacts/%.*s", STR_ARG(path)));
 }
 
 /* ---- the executor input --------------------------------------------------------------- */
@@ -215,7 +234,7 @@ static int input_artifact(struct command_ctx *c, const struct placeholder *ph, s
     if (ph->kind == PH_INPUT_ARTIFACT_URI) {
         buf_addstr(out, l->items[0].uri);
     } else if (ph->kind == PH_INPUT_ARTIFACT_PATH) {
-        buf_addstr(out, exec_uri_to_path(c->a, l->items[0].uri));
+        buf_addstr(out, exec_artifact_path(c->a, &l->items[0]));
     } else if (ph->kind == PH_INPUT_ARTIFACT_META) {
         add_metadata(out, l->items[0].metadata, ph->key);
     } else {
@@ -464,7 +483,7 @@ int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
 
 /* ---- resources ------------------------------------------------------------------------- */
 
-static int cpu_millis(struct str text, uint32_t *out, struct err *e)
+int exec_cpu_millis(struct str text, uint32_t *out, struct err *e)
 {
     char tmp[64], *end;
     double v;
@@ -502,9 +521,9 @@ int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
         expand_text(&c, r->accelerator_type, &out->accelerator_type, e) < 0 ||
         expand_text(&c, r->accelerator_count, &count, e) < 0)
         return -1;
-    if (cpu_millis(cpu_limit, &out->cpu_limit_millis, e) < 0)
+    if (exec_cpu_millis(cpu_limit, &out->cpu_limit_millis, e) < 0)
         return err_at(e, "CPU limit");
-    if (cpu_millis(cpu_request, &out->cpu_request_millis, e) < 0)
+    if (exec_cpu_millis(cpu_request, &out->cpu_request_millis, e) < 0)
         return err_at(e, "CPU request");
     if (mem_limit.len && size_parse(mem_limit, &out->memory_limit_bytes, e) < 0)
         return err_at(e, "memory limit");

@@ -34,6 +34,11 @@ struct exec_plan {
 /* exec_uri_to_path - section 10's table; an unknown scheme gives the URI itself */
 struct str exec_uri_to_path(struct arena *a, struct str uri);
 
+/* exec_in_workspace - do its bytes lie in the run's workspace (an import with downloadToWorkspace)? */
+bool exec_in_workspace(const struct artifact *f);
+/* exec_artifact_path - where a consumer finds an artifact */
+struct str exec_artifact_path(struct arena *a, const struct artifact *f);
+
 /* exec_plan_in - everything for one container task; t->in is resolved, t->uuid set. ERR_INPUT,
  * ERR_LIMIT when one argument is over 128 KiB */
 int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
@@ -45,6 +50,8 @@ struct exec_resources {
     struct str accelerator_type;
     uint32_t accelerators;
 };
+/* exec_cpu_millis - "2", "0.5", "500m"; an empty text leaves *out alone */
+int exec_cpu_millis(struct str text, uint32_t *out, struct err *e);
 int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
                    struct exec_resources *out, struct err *e);
 

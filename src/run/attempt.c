@@ -159,9 +159,13 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
         jw_end_obj(&w);
     }
     jw_end_arr(&w);
-    if (at->pod.n_env || at->pod.n_volumes) {
+    if (at->pod.n_env || at->pod.n_volumes || at->pod.n_inits) {
         jw_key(&w, "pod");
         pod_write(&w, &at->pod);
+    }
+    if (at->work.kind != WORK_BOX) {
+        jw_key(&w, "work");
+        work_write(&w, &at->work);
     }
     jw_kbool(&w, "bare", at->bare);
     jw_end_obj(&w);
@@ -437,7 +441,8 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
                 .major = (uint32_t)get_i64(&r, item, "major"),
                 .minor = (uint32_t)get_i64(&r, item, "minor"),
             };
-    if (!r.bad && pod_read_in(a, json_at(r.root, "pod"), &at->pod, e) < 0)
+    if (!r.bad && (pod_read_in(a, json_at(r.root, "pod"), &at->pod, e) < 0 ||
+                   work_read_in(a, json_at(r.root, "work"), &at->work, e) < 0))
         r.bad = true;
     return r.bad ? err_at(e, "attempt.json") : 0;
 }

@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "plan/graph.h"
 #include "run/pod.h"
+#include "run/work.h"
 
 #define ATTEMPT_VERSION 2
 
@@ -86,6 +87,7 @@ struct attempt {
     struct str gpu_root; /* where the driver's files are, "" for "/" */
     struct attempt_gpu *gpus;
     size_t n_gpus;
+    struct attempt_work work;  /* instead of a box */
     struct attempt_pod pod;    /* what Kubernetes settings add */
     bool bare;                 /* no outputs to collect, not in the database: a question to an image */
 };

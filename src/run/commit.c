@@ -55,10 +55,15 @@ static int put_outputs(struct db *d, const struct attempt *at, const struct resu
                                       .n_files = (int64_t)f->n_files,
                                       .metadata_json = json_of(&text, f->metadata),
                                       .uri = f->uri,
+                                      .source = at->work.source,
                                       .created_unix_ms = r->finished_unix_ms,
                                       .task = at->task_id};
-        int64_t id;
-        if (db_artifact_insert(d, &row, &id, e) < 0 ||
+        int64_t id = 0;
+        /* an importer without reimport gives out the artifact of before, as a hit would */
+        if (at->work.kind == WORK_IMPORT && !at->work.again &&
+            db_artifact_again(d, &row, &id, e) < 0)
+            return -1;
+        if ((!id && db_artifact_insert(d, &row, &id, e) < 0) ||
             db_event_put(d, at->task_id, DB_OUT, f->name, 0, id, e) < 0)
             return -1;
         if (ids)

@@ -231,6 +231,7 @@ void engine_init(struct engine *en, struct run_env *env, const struct run_view *
                           .run_fd = -1,
                           .lock_fd = -1,
                           .signal_fd = -1,
+                          .serial_fd = {-1, -1},
                           .started_mono_ns = clock_mono_ns()};
     *out = (struct run_outcome){.state = TASK_FAILED};
     if (cpus < 1)
@@ -260,6 +261,9 @@ void engine_done(struct engine *en)
     }
     map_done(&en->old_rows);
     map_done(&en->taken_over);
+    for (size_t i = 0; i < N_ELEMS(en->serial_fd); i++)
+        if (en->serial_fd[i] >= 0)
+            (void)close(en->serial_fd[i]);
     free(en->examine);
     free(en->ready);
     free(en->waiting);

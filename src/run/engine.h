@@ -46,8 +46,10 @@ struct job {
     uint32_t attempts, host_failures;
     uint32_t attempts_before; /* of a life that ended FAILED: a resume gives all retries again */
     struct image_use *image;
+    struct attempt_work work; /* of a task without a box */
     struct kube_plan kube;
     struct str kube_text; /* of the cache key */
+    bool workspace;       /* it mentions the run's workspace, and so sees it */
     struct exec_plan plan;
     struct exec_resources res;
     bool planned;
@@ -83,6 +85,7 @@ struct engine {
     struct str argv_json;
     int64_t created_unix_ms, deadline_unix_ms, started_mono_ns;
     int home_fd, run_fd, lock_fd, signal_fd;
+    int serial_fd[2]; /* the pipeline's mutex and semaphore, held for the run; -1 = none */
     struct image_use **images;
     size_t n_images;
     /* queues of tasks, all arrays living on the heap */

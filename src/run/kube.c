@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -273,6 +274,35 @@ void kube_check(struct engine *en, struct buf *missing, enum err_code *worst)
     map_done(&c.seen);
 }
 
+/* A semaphore's count is in a config map of the cluster; here it is always one. */
+int kube_serialise(struct engine *en, struct err *e)
+{
+    const struct {
+        const char *noun;
+        struct str key;
+    } keys[] = {{"mutex", en->p.mutex}, {"semaphore", en->p.semaphore}};
+
+    for (size_t i = 0; i < N_ELEMS(keys); i++) {
+        char hex[DIGEST_HEX], name[64];
+
+        if (!keys[i].key.len)
+            continue;
+        sha256_hex(keys[i].key.ptr, keys[i].key.len,
+                   hex); /* a key may hold any character */
+        (void)snprintf(name, sizeof name, "%s-%.16s", keys[i].noun, hex);
+        if (store_lock(en->env->store, name, LOCK_EX | LOCK_NB, &en->serial_fd[i], e) ==
+            0)
+            continue;
+        if (e->code != ERR_BUSY)
+            return -1;
+        engine_notice(en, NULL, "waiting for another run that holds the %s %.*s",
+                      keys[i].noun, STR_ARG(keys[i].key));
+        if (store_lock(en->env->store, name, LOCK_EX, &en->serial_fd[i], e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- one task
  * ---------------------------------------------------------------------------------- */
 
@@ -281,9 +311,72 @@ int kube_plan_image(const struct job *j, struct err *e)
     return j->kube.def ? check_user(j->kube.def, j->image, e) : 0;
 }
 
+/* ---- the workspace ------------------------------------------------------------------
+ */
+
+const char *kube_workspace(const struct engine *en, struct arena *a)
+{
+    return arena_printf(a, "%s/runs/%s/workspace", en->env->home, en->id);
+}
+
+int kube_make_workspace(const struct engine *en, struct err *e)
+{
+    if (mkdirat(en->run_fd, "workspace", 0700) < 0 && errno == EEXIST)
+        return 0;
+    if (fchmodat(en->run_fd, "workspace", 0777, 0) < 0) /* images run as any uid */
+        return err_sys(e, errno, "make the run's workspace");
+    return 0;
+}
+
+static bool mentions(const char *text)
+{
+    return text && strstr(text, WORKSPACE_PATH);
+}
+
+/* argv holds the inputs as well, wherever a component reads them */
+static bool wants_workspace(const struct job *j)
+{
+    const struct io_values *in = &j->t->in;
+
+    for (size_t i = 0; i < j->plan.n_argv; i++)
+        if (mentions(j->plan.argv[i]))
+            return true;
+    for (size_t i = 0; i < j->plan.n_env; i++)
+        if (mentions(j->plan.env[i]))
+            return true;
+    for (size_t i = 0; i < in->n_params; i++)
+        if (in->params[i].value.kind == VALUE_STRING &&
+            mentions(in->params[i].value.s.ptr))
+            return true;
+    for (size_t i = 0; i < in->n_artifacts; i++)
+        for (size_t k = 0; k < in->artifacts[i].n_items; k++)
+            if (exec_in_workspace(&in->artifacts[i].items[k]))
+                return true;
+    return false;
+}
+
+int kube_plan_workspace(struct engine *en, struct job *j, struct err *e)
+{
+    j->workspace = wants_workspace(j);
+    if (!j->workspace || en->p.workspace)
+        return 0;
+    j->workspace = false;
+    for (size_t i = 0; i < j->t->in.n_artifacts; i++)
+        for (size_t k = 0; k < j->t->in.artifacts[i].n_items; k++)
+            if (exec_in_workspace(&j->t->in.artifacts[i].items[k]))
+                return err_set(
+                    e, ERR_INPUT,
+                    "input %.*s lies in a workspace, and the pipeline has none",
+                    STR_ARG(j->t->in.artifacts[i].name));
+    return 0; /* a path that happens to look like it */
+}
+
 bool kube_opaque(const struct engine *en, const struct job *j)
 {
     const struct kube_plan *k = &j->kube;
+
+    if (j->workspace)
+        return true;
 
     for (size_t i = 0; i < k->n_env_from; i++)
         if (k->env_from[i].store == KUBE_SECRET)
@@ -499,6 +592,13 @@ static void fill_user(struct job *j, const struct kube *k, struct attempt *at)
                                        *user && *user != ':' ? user : "0", k->group));
 }
 
+static void add_bind(struct job *j, struct attempt *at, const char *src,
+                     const char *dst)
+{
+    at->mounts = arena_grow(&j->a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
+    at->mounts[at->n_mounts - 1] = (struct attempt_mount){src, dst, true};
+}
+
 static void fill_mount(const struct engine *en, struct job *j, struct attempt *at,
                        const struct kube_mount *m)
 {
@@ -514,11 +614,11 @@ static void fill_mount(const struct engine *en, struct job *j, struct attempt *a
 
     if (v->kind == KUBE_VOLUME_CLAIM) {
         const char *path = kube_volume_path(en, &j->a, m->name);
-        at->mounts = arena_grow(&j->a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
-        at->mounts[at->n_mounts - 1] = (struct attempt_mount){
-            v->sub_path.len ? arena_printf(&j->a, "%s/%.*s", path, STR_ARG(v->sub_path))
-                            : path,
-            v->mount_path.ptr, true};
+        add_bind(j, at,
+                 v->sub_path.len
+                     ? arena_printf(&j->a, "%s/%.*s", path, STR_ARG(v->sub_path))
+                     : path,
+                 v->mount_path.ptr);
         return;
     }
     at->pod.volumes = arena_grow(&j->a, at->pod.volumes, &at->pod.n_volumes,
@@ -529,24 +629,120 @@ static void fill_mount(const struct engine *en, struct job *j, struct attempt *a
         .what =
             str_of(arena_printf(&j->a, "%s %.*s", store_noun(store), STR_ARG(m->name))),
         .dst = v->mount_path,
+        .name = v->volume_name,
         .size_bytes = v->size_bytes,
         .optional = v->optional};
 }
 
-void kube_fill(const struct engine *en, struct job *j, struct attempt *at)
+static char **words_of(struct job *j, const struct str *words, size_t n)
+{
+    char **v = arena_alloc(&j->a, (n + 1) * sizeof *v);
+
+    for (size_t i = 0; i < n; i++)
+        v[i] = arena_strndup(&j->a, words[i].ptr, words[i].len);
+    return v;
+}
+
+/* its command, else the image's own */
+static void init_argv(struct job *j, const struct kube_init *c, const struct image *img,
+                      struct pod_init *out)
+{
+    out->n_argv = c->n_argv;
+    out->argv = words_of(j, c->argv, c->n_argv);
+    if (c->n_argv)
+        return;
+    out->argv =
+        arena_alloc(&j->a, (img->n_entrypoint + img->n_cmd + 1) * sizeof(*out->argv));
+    for (size_t i = 0; i < img->n_entrypoint + img->n_cmd; i++)
+        out->argv[out->n_argv++] = arena_strdup(
+            &j->a, i < img->n_entrypoint ? img->entrypoint[i]
+                                         : img->cmd[i - img->n_entrypoint]);
+}
+
+static void init_env(struct job *j, const struct kube_init *c, const struct image *img,
+                     struct pod_init *out)
+{
+    struct attempt at = {.env = arena_alloc(&j->a, (img->n_env + 1) * sizeof(*at.env))};
+
+    for (size_t i = 0; i < img->n_env; i++)
+        at.env[at.n_env++] = arena_strdup(&j->a, img->env[i]);
+    for (size_t i = 0; i < c->n_env; i++)
+        set_env(j, &at, c->env[i].name, c->env[i].value);
+    out->env = at.env;
+    out->n_env = at.n_env;
+}
+
+/* Volumes that it shares with the task must be directories: a file system in memory
+ * belongs to one box. */
+static void init_mounts(struct job *j, struct attempt *at, const struct kube_init *c,
+                        struct pod_init *out)
+{
+    out->mounts = arena_alloc(&j->a, (c->n_mounts + 1) * sizeof(*out->mounts));
+    for (size_t i = 0; i < c->n_mounts; i++)
+        for (size_t k = 0; k < at->pod.n_volumes; k++) {
+            struct pod_volume *v = &at->pod.volumes[k];
+            if (!str_eq(v->name, c->mounts[i].volume_name) || v->kind == POD_FILES)
+                continue;
+            v->kind = POD_SCRATCH;
+            out->mounts[out->n_mounts++] =
+                (struct pod_init_mount){.volume = k, .dst = c->mounts[i].mount_path};
+            break;
+        }
+}
+
+static int fill_init(struct engine *en, struct job *j, struct attempt *at,
+                     const struct kube_init *c, struct err *e)
+{
+    const struct image_use *use = prepare_image(en, c->image, e);
+    struct pod_init *out;
+
+    if (!use)
+        return -1;
+    at->pod.inits =
+        arena_grow(&j->a, at->pod.inits, &at->pod.n_inits, sizeof(*at->pod.inits));
+    out = &at->pod.inits[at->pod.n_inits - 1];
+    *out = (struct pod_init){
+        .name = c->name,
+        .cwd = str_of(use->image.workdir[0] ? use->image.workdir : "/"),
+        .user = str_of(use->image.user),
+        .lowers = use->image.layers,
+        .n_lowers = use->image.n_layers};
+    init_argv(j, c, &use->image, out);
+    if (!out->n_argv)
+        return err_set(e, ERR_INPUT, "neither it nor image %.*s says what to run",
+                       STR_ARG(c->image));
+    init_env(j, c, &use->image, out);
+    init_mounts(j, at, c, out);
+    if (c->cpu_limit.len && exec_cpu_millis(c->cpu_limit, &out->cpu_millis, e) < 0)
+        return err_at(e, "CPU limit");
+    if (c->memory_limit.len && size_parse(c->memory_limit, &out->memory_bytes, e) < 0)
+        return err_at(e, "memory limit");
+    return 0;
+}
+
+int kube_fill(struct engine *en, struct job *j, struct attempt *at, struct err *e)
 {
     const struct kube *k = j->kube.def;
 
+    if (j->workspace) {
+        if (kube_make_workspace(en, e) < 0)
+            return -1;
+        add_bind(j, at, kube_workspace(en, &j->a), WORKSPACE_PATH);
+    }
     if (!k)
-        return;
+        return 0;
     fill_env(en, j, at);
     fill_user(j, k, at);
     for (size_t i = 0; i < j->kube.n_mounts; i++)
         fill_mount(en, j, at, &j->kube.mounts[i]);
+    for (size_t i = 0; i < k->n_inits; i++)
+        if (fill_init(en, j, at, &k->inits[i], e) < 0)
+            return err_at(e, "init container %s", k->inits[i].name.ptr);
     if (k->shm_bytes)
         at->shm_bytes = k->shm_bytes;
     if (k->timeout_ms && (!at->wall_ms || k->timeout_ms < at->wall_ms))
         at->wall_ms = k->timeout_ms;
+    return 0;
 }
 
 /* ---- the record

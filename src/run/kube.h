@@ -16,17 +16,29 @@
  * appended to *missing as "task NAME: what; ..."; *worst is set when something is */
 void kube_check(struct engine *en, struct buf *missing, enum err_code *worst);
 
+/* kube_serialise - wait until no other run of this home holds the pipeline's mutex or
+ * semaphore key, and hold it until engine_done(). Call it before anything is recorded:
+ * a signal ends the process while it waits. */
+int kube_serialise(struct engine *en, struct err *e);
+
 /* kube_plan_task - fill j->kube and j->kube_text, once the task's inputs are resolved.
  * Errors are the task's failure. */
 int kube_plan_task(struct engine *en, struct job *j, struct err *e);
 /* kube_plan_image - does the image suit them? After j->image is known */
 int kube_plan_image(const struct job *j, struct err *e);
+/* kube_plan_workspace - set j->workspace, once argv and env are known: does anything of
+ * the task mention the workspace? ERR_INPUT when the pipeline has none. */
+int kube_plan_workspace(struct engine *en, struct job *j, struct err *e);
+/* kube_workspace - the directory of the run's workspace, in `a`; kube_make_workspace
+ * makes it */
+const char *kube_workspace(const struct engine *en, struct arena *a);
+int kube_make_workspace(const struct engine *en, struct err *e);
 /* kube_opaque - does the task see something that its cache key cannot hold? */
 bool kube_opaque(const struct engine *en, const struct job *j);
 
 /* kube_fill - user, variables, mounts and time-out of one attempt; at->env is complete
  * but for what comes from the document */
-void kube_fill(const struct engine *en, struct job *j, struct attempt *at);
+int kube_fill(struct engine *en, struct job *j, struct attempt *at, struct err *e);
 
 /* kube_record_labels - labels and annotations; kube_record_seen - what the task sees
  * outside of the record, at its first attempt. Inside the turn's transaction. */

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "lineage/record.h"
 #include "run/admit.h"
+#include "run/chore.h"
 #include "run/engine.h"
 #include "run/kube.h"
 #include "run/spawner.h"
@@ -87,14 +88,14 @@ static int mount_inputs(struct engine *en, struct job *j, struct attempt *at, st
     for (size_t i = 0; i < t->in.n_artifacts; i++)
         for (size_t k = 0; k < t->in.artifacts[i].n_items; k++) {
             const struct artifact *f = &t->in.artifacts[i].items[k];
-            struct str dst = exec_uri_to_path(&j->a, f->uri);
+            struct str dst = exec_artifact_path(&j->a, f);
             char src[LIMIT_PATH_BYTES];
             struct attempt_input *in;
 
             at->inputs = arena_grow(&j->a, at->inputs, &at->n_inputs, sizeof(*at->inputs));
             in = &at->inputs[at->n_inputs - 1];
             *in = (struct attempt_input){f->uri, f->kind, f->digest, f->size_bytes, f->n_files};
-            if (str_eqz(f->kind, "none") || !dst.len || dst.ptr[0] != '/')
+            if (exec_in_workspace(f) || str_eqz(f->kind, "none") || !dst.len || dst.ptr[0] != '/')
                 continue; /* metadata only, or a URI that has no path */
             if (str_eqz(f->kind, "dir")
                     ? tree_checkout_path(en->env->store, f->digest.ptr, src, sizeof src, e) < 0
@@ -174,7 +175,7 @@ static int64_t deadline_of(const struct engine *en, const struct task *t)
     return (now > en->deadline_unix_ms ? now : en->deadline_unix_ms) + EXIT_TASK_MS;
 }
 
-static int fill_attempt(struct engine *en, struct job *j, struct err *e)
+static int fill_box(struct engine *en, struct job *j, struct err *e)
 {
     struct run_task_opts own = run_task_opts_in(&j->a, &en->o, j->t->def->key, j->t->path);
     const struct image *img = &j->image->image;
@@ -234,7 +235,8 @@ static int fill_attempt(struct engine *en, struct job *j, struct err *e)
         add_mount(&j->a, at, en->o.mounts[i].src, en->o.mounts[i].dst, en->o.mounts[i].rw);
     for (size_t i = 0; i < own.n_mounts; i++)
         add_mount(&j->a, at, own.mounts[i].src, own.mounts[i].dst, own.mounts[i].rw);
-    kube_fill(en, j, at);
+    if (kube_fill(en, j, at, e) < 0)
+        return -1;
     return mount_inputs(en, j, at, e);
 }
 
@@ -299,13 +301,13 @@ static int record_start(struct engine *en, struct job *j, struct err *e)
     int64_t now = clock_unix_ms();
     struct db_task_start s = {.started_unix_ms = now,
                               .cache_key_hex = str_of(j->key),
-                              .image_hex = str_of(j->image->hex),
+                              .image_hex = str_of(j->image ? j->image->hex : ""),
                               .uuid = str_of(j->t->uuid)};
     struct db_attempt_new n = {.task = j->row,
                                .number = j->attempts,
                                .started_unix_ms = now,
                                .dir = str_of(arena_printf(&j->a, "runs/%s", j->rel)),
-                               .image_hex = str_of(j->image->hex)};
+                               .image_hex = str_of(j->image ? j->image->hex : "")};
     bool won;
 
     who_host(host);
@@ -342,7 +344,7 @@ int task_launch(struct engine *en, struct task *t, struct err *e)
         en->blocked_by_memory = true;
         return 0;
     }
-    if (rc < 0 || fill_attempt(en, j, &why) < 0 || attempt_write(j->dir_fd, &j->at, &why) < 0) {
+    if (rc < 0 || (j->work.kind == WORK_BOX ? fill_box(en, j, &why) : chore_fill(en, j))  < 0 || attempt_write(j->dir_fd, &j->at, &why) < 0) {
         admit_give(en->home_fd, j->rel);
         gpus_drop(en, j);
         return task_fail(en, t, &why, e) < 0 ? -1 : 1;

@@ -28,6 +28,38 @@ static void put_str(struct jw *w, const char *key, struct str s)
     jw_str(w, s);
 }
 
+static void put_words(struct jw *w, const char *key, char *const *words, size_t n)
+{
+    jw_key(w, key);
+    jw_arr(w);
+    for (size_t i = 0; i < n; i++)
+        jw_strz(w, words[i]);
+    jw_end_arr(w);
+}
+
+static void write_init(struct jw *w, const struct pod_init *c)
+{
+    jw_obj(w);
+    put_str(w, "name", c->name);
+    put_str(w, "cwd", c->cwd);
+    put_str(w, "user", c->user);
+    put_words(w, "lowers", (char *const *)(uintptr_t)c->lowers, c->n_lowers);
+    put_words(w, "argv", c->argv, c->n_argv);
+    put_words(w, "env", c->env, c->n_env);
+    jw_ki64(w, "memory", (int64_t)c->memory_bytes);
+    jw_ki64(w, "cpuMillis", c->cpu_millis);
+    jw_key(w, "mounts");
+    jw_arr(w);
+    for (size_t i = 0; i < c->n_mounts; i++) {
+        jw_obj(w);
+        jw_ki64(w, "volume", (int64_t)c->mounts[i].volume);
+        put_str(w, "dst", c->mounts[i].dst);
+        jw_end_obj(w);
+    }
+    jw_end_arr(w);
+    jw_end_obj(w);
+}
+
 void pod_write(struct jw *w, const struct attempt_pod *p)
 {
     jw_obj(w);
@@ -55,6 +87,11 @@ void pod_write(struct jw *w, const struct attempt_pod *p)
         jw_kbool(w, "optional", v->optional);
         jw_end_obj(w);
     }
+    jw_end_arr(w);
+    jw_key(w, "inits");
+    jw_arr(w);
+    for (size_t i = 0; i < p->n_inits; i++)
+        write_init(w, &p->inits[i]);
     jw_end_arr(w);
     jw_end_obj(w);
 }
@@ -93,16 +130,76 @@ static int read_volume(struct arena *a, json *item, struct pod_volume *v, struct
     return json_bool_opt(item, "optional", &v->optional, e);
 }
 
+static int read_words(struct arena *a, json *from, const char *key, char ***out,
+                      size_t *n, struct err *e)
+{
+    json *list, *item;
+    size_t i, max;
+
+    if (json_arr(from, key, &list, e) < 0)
+        return -1;
+    *n = yyjson_arr_size(list);
+    *out = arena_alloc(a, (*n + 1) * sizeof **out);
+    yyjson_arr_foreach(list, i, max, item)(*out)[i] =
+        arena_strndup(a, json_as_str(item).ptr, json_as_str(item).len);
+    return 0;
+}
+
+static int read_init_mounts(struct arena *a, json *from, struct pod_init *c,
+                            size_t n_volumes, struct err *e)
+{
+    json *list, *item;
+    size_t i, max;
+
+    if (json_arr(from, "mounts", &list, e) < 0)
+        return -1;
+    c->n_mounts = yyjson_arr_size(list);
+    c->mounts = arena_alloc(a, (c->n_mounts + 1) * sizeof(*c->mounts));
+    yyjson_arr_foreach(list, i, max, item)
+    {
+        int64_t volume = 0;
+        if (json_i64(item, "volume", &volume, e) < 0 ||
+            get_str(a, item, "dst", &c->mounts[i].dst, e) < 0)
+            return -1;
+        if (volume < 0 || (size_t)volume >= n_volumes)
+            return err_set(e, ERR_CORRUPT,
+                           "an init container mounts a volume that is not there");
+        c->mounts[i].volume = (size_t)volume;
+    }
+    return 0;
+}
+
+static int read_init(struct arena *a, json *item, struct pod_init *c, size_t n_volumes,
+                     struct err *e)
+{
+    int64_t memory = 0, cpu = 0;
+
+    if (get_str(a, item, "name", &c->name, e) < 0 ||
+        get_str(a, item, "cwd", &c->cwd, e) < 0 ||
+        get_str(a, item, "user", &c->user, e) < 0 ||
+        read_words(a, item, "lowers", (char ***)(void *)&c->lowers, &c->n_lowers, e) <
+            0 ||
+        read_words(a, item, "argv", &c->argv, &c->n_argv, e) < 0 ||
+        read_words(a, item, "env", &c->env, &c->n_env, e) < 0 ||
+        json_i64(item, "memory", &memory, e) < 0 ||
+        json_i64(item, "cpuMillis", &cpu, e) < 0)
+        return -1;
+    c->memory_bytes = (uint64_t)memory;
+    c->cpu_millis = (uint32_t)cpu;
+    return read_init_mounts(a, item, c, n_volumes, e);
+}
+
 int pod_read_in(struct arena *a, json *from, struct attempt_pod *out, struct err *e)
 {
-    json *env, *volumes, *item;
+    json *env, *volumes, *inits, *item;
     size_t i, max;
 
     *out = (struct attempt_pod){0};
     if (!from)
         return 0;
     if (json_arr(from, "env", &env, e) < 0 ||
-        json_arr(from, "volumes", &volumes, e) < 0)
+        json_arr(from, "volumes", &volumes, e) < 0 ||
+        json_arr(from, "inits", &inits, e) < 0)
         return -1;
     out->n_env = yyjson_arr_size(env);
     out->env = arena_alloc(a, (out->n_env + 1) * sizeof(*out->env));
@@ -112,6 +209,11 @@ int pod_read_in(struct arena *a, json *from, struct attempt_pod *out, struct err
     out->volumes = arena_alloc(a, (out->n_volumes + 1) * sizeof(*out->volumes));
     yyjson_arr_foreach(volumes, i, max, item) if (read_volume(a, item, &out->volumes[i],
                                                               e) < 0) return -1;
+    out->n_inits = yyjson_arr_size(inits);
+    out->inits = arena_alloc(a, (out->n_inits + 1) * sizeof(*out->inits));
+    yyjson_arr_foreach(inits, i, max,
+                       item) if (read_init(a, item, &out->inits[i], out->n_volumes, e) <
+                                 0) return -1;
     return 0;
 }
 
@@ -202,7 +304,7 @@ static int read_store(struct arena *a, const struct pod_volume *v, struct box_mo
         files = arena_grow(a, files, &n, sizeof *files);
         files[n - 1] =
             (struct box_tmpfile){arena_strdup(a, ent->d_name),
-                              arena_strndup(a, buf_str(&text), text.len), text.len};
+                                 arena_strndup(a, buf_str(&text), text.len), text.len};
     }
     (void)closedir(d);
     m->files = files;
@@ -210,23 +312,33 @@ static int read_store(struct arena *a, const struct pod_volume *v, struct box_mo
     return rc;
 }
 
-static int make_scratch(struct arena *a, const char *dir, int dir_fd, size_t i,
-                        struct box_mount *m, struct err *e)
+int pod_make_scratch(const struct attempt_pod *p, int dir_fd, struct err *e)
 {
-    const char *rel = arena_printf(a, "volumes/%zu", i);
+    char rel[48];
 
-    if (fd_mkdirs(dir_fd, rel, 0755, e) < 0)
-        return -1;
-    if (fchmodat(dir_fd, rel, 0777, 0) < 0) /* images run as any uid */
-        return err_sys(e, errno, "make %s", rel);
-    m->kind = BOX_BIND;
-    m->src = arena_printf(a, "%s/%s", dir, rel);
-    m->rw = true;
+    for (size_t i = 0; i < p->n_volumes; i++) {
+        if (p->volumes[i].kind != POD_SCRATCH)
+            continue;
+        (void)snprintf(rel, sizeof rel, "volumes/%zu", i);
+        if (fd_mkdirs(dir_fd, rel, 0755, e) < 0)
+            return -1;
+        if (fchmodat(dir_fd, rel, 0777, 0) < 0) /* images run as any uid */
+            return err_sys(e, errno, "make %s", rel);
+    }
     return 0;
 }
 
+static struct box_mount scratch_mount(struct arena *a, const char *dir, size_t i,
+                                      const char *dst)
+{
+    return (struct box_mount){.kind = BOX_BIND,
+                              .src = arena_printf(a, "%s/volumes/%zu", dir, i),
+                              .dst = dst,
+                              .rw = true};
+}
+
 int pod_mounts_in(struct arena *a, const struct attempt_pod *p, const char *dir,
-                  int dir_fd, struct box_mount *mounts, size_t *n, struct err *e)
+                  struct box_mount *mounts, size_t *n, struct err *e)
 {
     for (size_t i = 0; i < p->n_volumes; i++) {
         const struct pod_volume *v = &p->volumes[i];
@@ -241,7 +353,7 @@ int pod_mounts_in(struct arena *a, const struct attempt_pod *p, const char *dir,
             rc = read_store(a, v, m, e);
             break;
         case POD_SCRATCH:
-            rc = make_scratch(a, dir, dir_fd, i, m, e);
+            *m = scratch_mount(a, dir, i, v->dst.ptr);
             break;
         case POD_MEMORY:
             m->mode = 0777;
@@ -254,4 +366,14 @@ int pod_mounts_in(struct arena *a, const struct attempt_pod *p, const char *dir,
         (*n)++;
     }
     return 0;
+}
+
+struct box_mount *pod_init_mounts_in(struct arena *a, const struct pod_init *c,
+                                     const char *dir)
+{
+    struct box_mount *m = arena_alloc(a, (c->n_mounts + 1) * sizeof *m);
+
+    for (size_t i = 0; i < c->n_mounts; i++)
+        m[i] = scratch_mount(a, dir, c->mounts[i].volume, c->mounts[i].dst.ptr);
+    return m;
 }

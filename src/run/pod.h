@@ -30,8 +30,24 @@ struct pod_volume {
     enum pod_volume_kind kind;
     struct str src, what; /* POD_FILES: absolute directory */
     struct str dst;
+    struct str name;     /* of a scratch volume; not in attempt.json */
     uint64_t size_bytes; /* POD_MEMORY, 0 = half of the memory limit */
     bool optional;
+};
+
+struct pod_init { /* a container that runs to its end before the task's own */
+    struct str name, cwd, user;
+    const char **lowers; /* top first */
+    size_t n_lowers;
+    char **argv, **env; /* NULL-terminated */
+    size_t n_argv, n_env;
+    struct pod_init_mount {
+        size_t volume; /* index in attempt_pod.volumes: a scratch one */
+        struct str dst;
+    } * mounts;
+    size_t n_mounts;
+    uint64_t memory_bytes; /* 0 = the task's */
+    uint32_t cpu_millis;   /* 0 = the task's */
 };
 
 struct attempt_pod {
@@ -39,6 +55,8 @@ struct attempt_pod {
     size_t n_env;
     struct pod_volume *volumes;
     size_t n_volumes;
+    struct pod_init *inits;
+    size_t n_inits;
 };
 
 /* pod_write - as the value of a member; pod_read_in takes it back (NULL: nothing is
@@ -54,12 +72,20 @@ int pod_read_in(struct arena *a, json *from, struct attempt_pod *out, struct err
 int pod_env_in(struct arena *a, const struct attempt_pod *p, char *const *env,
                char ***out, struct err *e);
 
+/* pod_make_scratch - the directories of scratch volumes, empty, below volumes/ of the
+ * attempt's directory */
+int pod_make_scratch(const struct attempt_pod *p, int dir_fd, struct err *e);
+
 /* pod_mounts_in - the box mounts of the volumes, appended to `mounts` (room for
  * n_volumes)
  *
- * dir     absolute path of the attempt's directory; scratch volumes are made below
- * volumes/ dir_fd  the same, open */
+ * dir  absolute path of the attempt's directory */
 int pod_mounts_in(struct arena *a, const struct attempt_pod *p, const char *dir,
-                  int dir_fd, struct box_mount *mounts, size_t *n, struct err *e);
+                  struct box_mount *mounts, size_t *n, struct err *e);
+
+/* pod_init_mounts_in - the same for one init container: only what it mounts. gives: an
+ * array */
+struct box_mount *pod_init_mounts_in(struct arena *a, const struct pod_init *c,
+                                     const char *dir);
 
 #endif

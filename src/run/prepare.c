@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "lineage/images.h"
+#include "run/chore.h"
 #include "run/engine.h"
 #include "run/kube.h"
 #include "spec/placeholder.h"
@@ -251,7 +252,7 @@ static int check_dag(struct engine *en, struct check *c, const struct dag *dag, 
         map_put(seen, name, (void *)t);
         if (t->component->dag)
             rc = check_dag(en, c, t->component->dag, e);
-        else if (t->component->executor->kind == EXECUTOR_CONTAINER)
+        else if (!chore_is(t->component->executor))
             rc = check_task(en, t, &c->missing, &c->worst, e);
         else
             rc = 0;

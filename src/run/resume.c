@@ -23,6 +23,7 @@
 #include "lineage/record.h"
 #include "run/commit.h"
 #include "run/engine.h"
+#include "run/kube.h"
 
 /* ---- reconcile -------------------------------------------------------------------------------- */
 
@@ -279,7 +280,8 @@ int run_resume(struct run_env *env, const char *run_id, const char *from_task,
         db_run_get_in(&en.a, env->db, en.row, &row, e) < 0)
         goto done;
     en.o = *o;
-    if (store_lease(env->store, e) < 0 || graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0)
+    if (store_lease(env->store, e) < 0 || graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0 ||
+        kube_serialise(&en, e) < 0)
         goto done;
     if (reopen(&en, &row, from_task, e) < 0) {
         db_rollback(env->db);

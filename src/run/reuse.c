@@ -9,6 +9,7 @@
 #include "lineage/cache.h"
 #include "lineage/record.h"
 #include "plan/cachekey.h"
+#include "run/chore.h"
 #include "run/engine.h"
 #include "run/kube.h"
 #include "store/tree.h"
@@ -122,15 +123,16 @@ void task_key(struct engine *en, struct job *j)
 {
     struct key_extra extra = key_extra(en, j);
 
-    cachekey_of(&en->g, j->t, str_of(j->image->hex), &extra, j->key);
-    j->cacheable = !run_uncacheable(&en->o, j->t->def, j->t->path) && !kube_opaque(en, j);
+    cachekey_of(&en->g, j->t, str_of(j->image ? j->image->hex : ""), &extra, j->key);
+    j->cacheable = !run_uncacheable(&en->o, j->t->def, j->t->path) && !kube_opaque(en, j) &&
+                   (j->work.kind == WORK_BOX || chore_cacheable(j));
 }
 
 void task_ingredients(struct engine *en, struct job *j, struct buf *out)
 {
     struct key_extra extra = key_extra(en, j);
 
-    cachekey_record(&en->g, j->t, str_of(j->image->hex), &extra, out);
+    cachekey_record(&en->g, j->t, str_of(j->image ? j->image->hex : ""), &extra, out);
 }
 
 static bool refreshed(const struct engine *en, const struct task *t)
@@ -164,7 +166,7 @@ int task_find_hit(struct engine *en, struct job *j, struct arena *tmp, struct db
     int64_t now = clock_unix_ms();
 
     *found = *stale = false;
-    if (!j->cacheable || en->o.no_cache || refreshed(en, j->t))
+    if (!j->cacheable || en->o.no_cache || refreshed(en, j->t) || !chore_still_true(j))
         return 0;
     if (db_cache_find_in(tmp, en->env->db, str_of(j->key), en->p.name,
                          en->o.cache_max_age_ms ? now - en->o.cache_max_age_ms : 0, hit, found,
@@ -189,7 +191,9 @@ static int find_in_parent(struct engine *en, struct job *j, struct arena *tmp, s
     const struct db_key_task *row = map_get(&en->taken_over, str_of(j->key));
 
     *found = false;
-    if (!row || refreshed(en, j->t))
+    if (!row || refreshed(en, j->t) || !chore_still_true(j))
+        return 0;
+    if (j->workspace || j->work.copy_to.len) /* what it wrote there is not in ours */
         return 0;
     *hit = (struct db_hit){.task = row->task};
     if (db_task_io_in(tmp, en->env->db, row->task, DB_OUT, &hit->out, e) < 0)

@@ -15,6 +15,7 @@
 #include "plan/cachekey.h"
 #include "run/admit.h"
 #include "run/engine.h"
+#include "run/kube.h"
 #include "spec/macro.h"
 #include "version.h"
 
@@ -275,7 +276,8 @@ int run_start(struct run_env *env, const struct run_request *rq, const struct ru
     int rc = -1;
 
     engine_init(&en, env, view, out);
-    if (engine_prepare(&en, rq, e) < 0 || prepare_images(&en, e) < 0)
+    if (engine_prepare(&en, rq, e) < 0 || prepare_images(&en, e) < 0 ||
+        kube_serialise(&en, e) < 0)
         goto done;
     if (en.o.timeout_ms || en.p.deadline_ms) {
         int64_t ms = en.o.timeout_ms;

@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/limits.h"
 #include "box/box.h"
 #include "plan/execin.h"
 #include "run/attempt.h"
@@ -193,9 +194,7 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
                                          .src = at->mounts[i].src,
                                          .dst = at->mounts[i].dst,
                                          .rw = at->mounts[i].rw};
-    if (at->pod.n_volumes && make_dir(s, "volumes", 0700, e) < 0)
-        return -1;
-    if (pod_mounts_in(&s->a, &at->pod, dir, s->dir_fd, mounts, &n, e) < 0 ||
+    if (pod_mounts_in(&s->a, &at->pod, dir, mounts, &n, e) < 0 ||
         pod_env_in(&s->a, &at->pod, at->env, &env, e) < 0) {
         if (e->code != ERR_SYS)
             e->code = ERR_INPUT; /* what the task wants is not there: no fault of the host */
@@ -423,6 +422,104 @@ static int pin_inputs(struct supervisor *s, struct store **store, struct err *e)
     return 0;
 }
 
+/* an attempt without a box; its log says what was done */
+static int carry_out_work(struct supervisor *s, struct err *e)
+{
+    AUTO_BUF struct buf line = {0};
+    int rc;
+
+    if (runlog_open(&s->log, s->dir_fd, s->at.log_max_bytes, e) < 0)
+        return -1;
+    rc = work_do(&s->a, &s->at, &s->r, e);
+    buf_init(&line, LIMIT_LOG_LINE_BYTES);
+    work_say(&s->at, &s->r, &line);
+    runlog_add(&s->log, buf_str(&line), line.len);
+    runlog_close(&s->log);
+    return rc;
+}
+
+static int start_init(struct supervisor *s, const char *dir, const struct pod_init *c,
+                      int log_write, struct err *e)
+{
+    const struct attempt *at = &s->at;
+    struct box_spec spec = {
+        .hostname = at->hostname.ptr,
+        .lowers = c->lowers,
+        .n_lowers = c->n_lowers,
+        .userxattr = geteuid() != 0,
+        .scratch = arena_printf(&s->a, "%s/box", dir),
+        .argv = c->argv,
+        .envp = c->env,
+        .cwd = c->cwd.ptr,
+        .user = c->user.ptr,
+        .mounts = pod_init_mounts_in(&s->a, c, dir),
+        .n_mounts = c->n_mounts,
+        .host_network = at->network_host,
+        .memory_bytes = c->memory_bytes ? c->memory_bytes : at->memory_bytes,
+        .cpu_millis = c->cpu_millis ? c->cpu_millis : at->cpu_millis,
+        .pids_max = at->pids_max,
+        .stdin_fd = -1,
+        .stdout_fd = log_write,
+        .stderr_fd = log_write,
+        .stop_signal = SIGTERM,
+        .as_init_parent_death = true,
+    };
+
+    if (make_dir(s, "box", 0700, e) < 0)
+        return -1;
+    return box_start(&spec, &s->box, e);
+}
+
+/* One after the other, each to its end. A failure of one is the attempt's: r->error is set. */
+static int run_inits(struct supervisor *s, const char *dir, int log_write, int timer, int signals,
+                     struct err *e)
+{
+    for (size_t i = 0; i < s->at.pod.n_inits && !s->r.error.len; i++) {
+        const struct pod_init *c = &s->at.pod.inits[i];
+        struct box_result b = {0};
+
+        if (start_init(s, dir, c, log_write, e) < 0)
+            return err_at(e, "init container %s", c->name.ptr);
+        set_timer(s, timer);
+        watch_box(s, timer, signals);
+        if (s->lost) {
+            name_the_lost(s);
+            box_abandon(s->box);
+            return 0;
+        }
+        if (box_finish(s->box, &b, e) < 0)
+            return -1;
+        (void)drain_log(s);
+        name_the_end(s, &b);
+        box_close(s->box);
+        s->box = NULL;
+        s->dying = false;
+        if (s->r.error.len)
+            s->r.error = str_of(arena_printf(&s->a, "init container %s: %.*s", c->name.ptr,
+                                             STR_ARG(s->r.error)));
+    }
+    return 0;
+}
+
+static void drop_volumes(struct supervisor *s)
+{
+    struct err unused;
+
+    if (s->at.pod.n_volumes)
+        (void)box_remove_tree(s->dir_fd, "volumes", &unused);
+}
+
+static int start_all(struct supervisor *s, const char *dir, int log_write, int timer, int signals,
+                     struct err *e)
+{
+    if (s->at.pod.n_volumes && (make_dir(s, "volumes", 0700, e) < 0 ||
+                                pod_make_scratch(&s->at.pod, s->dir_fd, e) < 0))
+        return -1;
+    if (run_inits(s, dir, log_write, timer, signals, e) < 0)
+        return -1;
+    return s->r.error.len ? 0 : start_box(s, dir, log_write, e);
+}
+
 /* everything between the first and the last line of an attempt; errors are the host's */
 static int carry_out(struct supervisor *s, const char *dir, struct err *e)
 {
@@ -432,7 +529,6 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     struct box_result b = {0};
     sigset_t mask;
     int log_pipe[2];
-    struct err unused;
     int rc = 0;
 
     sigemptyset(&mask);
@@ -449,7 +545,8 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
         return -1;
     if (pin_inputs(s, &store, e) < 0)
         return -1;
-    if (start_box(s, dir, log_pipe[1], e) < 0) {
+    diskwatch_init(&s->disk, s->at.disk_bytes);
+    if (start_all(s, dir, log_pipe[1], timer, signals, e) < 0) {
         not_started(s, e);
         if (s->r.end == END_NOT_START) {
             runlog_add(&s->log, "dugout: ", 8);
@@ -457,11 +554,16 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
             runlog_add(&s->log, "\n", 1);
         }
         runlog_close(&s->log);
+        drop_volumes(s);
         return 0;
     }
     (void)close(log_pipe[1]);
+    if (s->r.error.len) { /* an init container failed */
+        runlog_close(&s->log);
+        drop_volumes(s);
+        return 0;
+    }
     set_timer(s, timer);
-    diskwatch_init(&s->disk, s->at.disk_bytes);
     watch_box(s, timer, signals);
     if (s->lost) {
         name_the_lost(s);
@@ -488,8 +590,7 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
             rc = store_sync(store, e);
     }
     box_close(s->box);
-    if (s->at.pod.n_volumes)
-        (void)box_remove_tree(s->dir_fd, "volumes", &unused);
+    drop_volumes(s);
     return rc;
 }
 
@@ -513,7 +614,8 @@ _Noreturn void supervisor_main(const char *dir, const int *locks, size_t n_locks
         if (s.dir_fd < 0 || e.code == ERR_BUSY)
             _exit(1); /* not ours to report */
         set_error(&s, END_HOST, e.text);
-    } else if (carry_out(&s, dir, &e) < 0) {
+    } else if ((s.at.work.kind == WORK_BOX ? carry_out(&s, dir, &e) : carry_out_work(&s, &e)) <
+               0) {
         s.r.error = (struct str){"", 0};
         set_error(&s, no_room(e.sys) ? END_EXITED : END_HOST, e.text);
     }

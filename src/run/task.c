@@ -22,6 +22,7 @@
 #include "base/limits.h"
 #include "lineage/record.h"
 #include "run/admit.h"
+#include "run/chore.h"
 #include "run/commit.h"
 #include "run/engine.h"
 #include "run/kube.h"
@@ -113,9 +114,13 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
     AUTO_BUF struct buf missing = {0};
     struct run_task_opts own;
 
+    if (chore_is(t->def->component->executor)) {
+        j->planned = true;
+        return chore_plan(en, j, e);
+    }
     if (!t->uuid[0])
         uuid_new(t->uuid);
-    if (kube_plan_task(en, j, e) < 0 || exec_plan_in(&j->a, &en->g, t, &j->plan, e) < 0 ||
+    if (chore_fetched(en, t, e) < 0 || kube_plan_task(en, j, e) < 0 || exec_plan_in(&j->a, &en->g, t, &j->plan, e) < 0 ||
         exec_resources(&j->a, &en->g, t, &j->res, e) < 0)
         return -1;
     own = run_task_opts_in(&j->a, &en->o, t->def->key, t->path);
@@ -124,7 +129,7 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
         j->res.memory_request_bytes = 0; /* what the pipeline asked for goes with its limit */
     }
     j->image = prepare_image(en, j->plan.image, e);
-    if (!j->image || kube_plan_image(j, e) < 0)
+    if (!j->image || kube_plan_image(j, e) < 0 || kube_plan_workspace(en, j, e) < 0)
         return -1;
     buf_init(&missing, 4096);
     if (prepare_packages(en, t->def->component->executor, j->image, &j->skip_words, &j->shim,

@@ -4,7 +4,6 @@
  *
  * Only what the run can reach is looked at: a component that nobody uses harms nobody.
  */
-#include "spec/kube.h"
 #include "spec/placeholder.h"
 #include "spec/reader.h"
 
@@ -19,6 +18,15 @@ static int not_yet(const struct walk *w, struct pos at, struct err *e, const cha
     return pos_err(e, ERR_INPUT, w->p->file, at,
                    "%s \"%.80s\": this version does not run %s yet", what, name.ptr,
                    feature);
+}
+
+static int no_workspace(const struct walk *w, struct pos at, struct err *e,
+                        const char *what, struct str name)
+{
+    return pos_err(e, ERR_INPUT, w->p->file, at,
+                   "%s \"%.80s\" uses {{$.workspace_path}}, and the pipeline has no "
+                   "workspace (dsl.PipelineConfig(workspace=...))",
+                   what, name.ptr);
 }
 
 static bool uses_workspace(const struct executor *x)
@@ -45,15 +53,12 @@ static bool uses_workspace(const struct executor *x)
 static int check_executor(const struct walk *w, const struct executor *x, struct err *e)
 {
     if (x->kind == EXECUTOR_IMPORTER)
-        return not_yet(w, x->pos, e, "executor", x->label, "importers (dsl.importer)");
-    if (str_starts(x->image, "argostub/"))
-        return not_yet(w, x->pos, e, "executor", x->label,
-                       "Kubernetes volume claims (CreatePVC, DeletePVC)");
-    if (x->kube && x->kube->n_inits)
-        return not_yet(w, x->kube->inits[0].pos, e, "executor", x->label,
-                       "init containers");
-    if (uses_workspace(x))
-        return not_yet(w, x->pos, e, "executor", x->label, "workspaces");
+        return 0;
+    if (str_starts(x->image, "argostub/") && !str_eqz(x->image, "argostub/createpvc") &&
+        !str_eqz(x->image, "argostub/deletepvc"))
+        return not_yet(w, x->pos, e, "executor", x->label, x->image.ptr);
+    if (uses_workspace(x) && !w->p->workspace)
+        return no_workspace(w, x->pos, e, "executor", x->label);
     return 0;
 }
 
@@ -66,8 +71,9 @@ static int check_task(const struct walk *w, const struct task_def *t, struct err
         const struct source *s = &t->params[i].from;
 
         if (s->kind == SOURCE_CONSTANT && s->constant->kind == VALUE_STRING &&
-            memmem(s->constant->s.ptr, s->constant->s.len, "{{$.workspace_path}}", 20))
-            return not_yet(w, s->pos, e, "task", t->key, "workspaces");
+            memmem(s->constant->s.ptr, s->constant->s.len, "{{$.workspace_path}}", 20) &&
+            !w->p->workspace)
+            return no_workspace(w, s->pos, e, "task", t->key);
     }
     return 0;
 }
@@ -101,24 +107,11 @@ static int check_component(struct walk *w, const struct component *c, struct err
     return c->dag ? check_dag(w, c, e) : check_executor(w, c->executor, e);
 }
 
-static int check_config(const struct walk *w, struct err *e)
-{
-    const struct pipeline *p = w->p;
-    const char *what = p->workspace       ? "workspaces"
-                       : p->mutex.len     ? "mutexes"
-                       : p->semaphore.len ? "semaphores"
-                                          : NULL;
-
-    return what ? not_yet(w, p->root->pos, e, "pipeline", p->name, what) : 0;
-}
-
 int pipeline_supported(const struct pipeline *p, struct err *e)
 {
     struct walk w = {.p = p};
-    int rc = check_config(&w, e);
+    int rc = check_dag(&w, p->root, e);
 
-    if (rc == 0)
-        rc = check_dag(&w, p->root, e);
     map_done(&w.seen);
     return rc;
 }

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from conftest import out_param, pipeline, sh
+from conftest import SHARED, out_param, pipeline, sh
 
 
 @pytest.fixture
@@ -339,7 +339,341 @@ def test_bad_settings_are_refused_where_they_stand(dugout, kube, settings, want)
     assert want in r.err and re.match(r"dugout: \S+kube.yaml:\d+:\d+: ", r.err), r
 
 
+
+
+# ---- volumes that tasks make and drop --------------------------------------------------------
+
+
+def with_chores(path, executors=None, inputs=None, artifact=()):
+    """Turn tasks of a written pipeline into importers or pseudo tasks: task -> executor."""
+    text = path.read_text()
+    head, _, rest = text.partition("\n")
+    spec_text, _, platform = rest.partition("\n---\n")
+    spec = json.loads(spec_text)
+    for task, executor in (executors or {}).items():
+        spec["deploymentSpec"]["executors"]["exec-" + task] = executor
+    for task, params in (inputs or {}).items():
+        defs = spec["components"]["comp-" + task].setdefault("inputDefinitions", {})
+        defs["parameters"] = {n: {"parameterType": "STRING", "isOptional": True} for n in params}
+        node = spec["root"]["dag"]["tasks"][task].setdefault("inputs", {})
+        node["parameters"] = params
+        for source in params.values():
+            if "taskOutputParameter" in source:
+                spec["root"]["dag"]["tasks"][task].setdefault("dependentTasks", []).append(
+                    source["taskOutputParameter"]["producerTask"])
+    for task in artifact:
+        spec["components"]["comp-" + task]["outputDefinitions"] = {
+            "artifacts": {"artifact": {"artifactType": {"schemaTitle": "system.Dataset",
+                                                        "schemaVersion": "0.0.1"}}}}
+    path.write_text(head + "\n" + json.dumps(spec) + ("\n---\n" + platform if platform else ""))
+    return path
+
+
+def stub(name):
+    return {"container": {"image": "argostub/" + name}}
+
+
+def of_task(task, key):
+    return {"taskOutputParameter": {"producerTask": task, "outputParameterKey": key}}
+
+
+def test_a_volume_is_made_used_and_dropped_by_tasks(dugout, kube):
+    mount = {"pvcMount": [{"pvcNameParameter": of_task("make", "name"), "mountPath": "/d"}]}
+    path = kube({"make": {"out": {"name": "STRING"}},
+                 "write": sh("echo hello > /d/f"),
+                 "read": {**sh("cat /d/f"), "after": ["write"]},
+                 "drop": {"after": ["read"]}},
+                {"write": mount, "read": mount})
+    with_chores(path, {"make": stub("createpvc"), "drop": stub("deletepvc")},
+                {"make": {"pvc_name_suffix": constant("-data"), "size": constant("1Gi")},
+                 "drop": {"pvc_name": of_task("make", "name")}})
+    for _ in range(2):
+        dugout.ok("run", path)
+        assert dugout.ok("logs", "@latest/read").out == "hello\n"
+        tasks = {t["name"]: t for t in dugout.ok("show", "@latest", "--json").json["tasks"]}
+        assert tasks["make"]["outputs"]["parameters"]["name"].endswith("-data")
+        assert not tasks["make"]["cached"]
+    assert not list((dugout.home / "volumes").iterdir())
+    assert not list((dugout.home / "trash").iterdir())
+
+
+def test_a_volume_that_is_there_already_is_not_made_again_but_a_hit(dugout, kube, tmp_path):
+    path = kube({"make": {"out": {"name": "STRING"}}})
+    with_chores(path, {"make": stub("createpvc")},
+                {"make": {"pvc_name": constant("mine"), "size": constant("1Gi")}})
+    dugout.ok("run", path)
+    assert "cached     make" in dugout.ok("run", path).err
+    r = dugout("run", path, "--no-cache")
+    assert r.rc == 1 and "volume mine exists already" in r.err, r
+    drop = kube({"drop": {}})
+    with_chores(drop, {"drop": stub("deletepvc")}, {"drop": {"pvc_name": constant("outside")}})
+    (tmp_path / "outside").mkdir()
+    (dugout.home / "config.yaml").write_text("volumes: {outside: %s}\n" % (tmp_path / "outside"))
+    r = dugout("run", drop)
+    assert r.rc == 1 and "is set in the config" in r.err and (tmp_path / "outside").is_dir(), r
+
+
+# ---- importers -------------------------------------------------------------------------------
+
+
+def importer(uri, reimport=False, metadata=None, workspace=False, type_="system.Dataset"):
+    return {"importer": {"artifactUri": uri, "reimport": reimport, "metadata": metadata or {},
+                         "downloadToWorkspace": workspace,
+                         "typeSchema": {"schemaTitle": type_, "schemaVersion": "0.0.1"}}}
+
+
+IN_PATH = "{{$.inputs.artifacts['d'].path}}"
+
+
+def importing(kube, uri, show="cat \"$0\"", config=None, **kw):
+    path = kube({"imp": {"art_out": {"artifact": "system.Dataset"}},
+                 "use": {**sh(show, IN_PATH), "art_in": {"d": "imp.artifact"}, "cache": False}},
+                config=config)
+    return with_chores(path, {"imp": importer({"constant": uri}, **kw)})
+
+
+def artifact_of(d, task="imp"):
+    tasks = {t["name"]: t for t in d.ok("show", "@latest", "--json").json["tasks"]}
+    return tasks[task]["outputs"]["artifacts"]["artifact"][0]
+
+
+def test_files_and_directories_of_this_machine_are_imported(dugout, kube, tmp_path):
+    (tmp_path / "d" / "sub").mkdir(parents=True)
+    (tmp_path / "d" / "sub" / "x").write_text("deep\n")
+    (tmp_path / "f.csv").write_text("one\n")
+    for uri, show, want in ((str(tmp_path / "f.csv"), 'cat "$0"', "one\n"),
+                            ("file://%s/f.csv" % tmp_path, 'cat "$0"; basename "$0"',
+                             "one\nf.csv\n"),
+                            (str(tmp_path / "d"), 'cat "$0"/sub/x', "deep\n")):
+        dugout.ok("run", importing(kube, uri, show))
+        assert dugout.ok("logs", "@latest/use").out == want
+        task = dugout.ok("show", "@latest", "--json").json["tasks"][0]
+        assert task["kind"] == "importer" and task["state"] == "SUCCEEDED"
+    shown = dugout.ok("artifact", "show", "a%d" % artifact_of(dugout)["id"], "--json").json
+    assert shown["source"] == str(tmp_path / "d")
+
+
+def test_what_is_imported_is_hashed_every_time_and_reused_when_equal(dugout, kube, tmp_path):
+    f = tmp_path / "f"
+    f.write_text("one\n")
+    seen = []
+    for text, reimport in (("one\n", False), ("one\n", False), ("one\n", True), ("two\n", False)):
+        f.write_text(text)
+        dugout.ok("run", importing(kube, str(f), reimport=reimport))
+        assert dugout.ok("logs", "@latest/use").out == text
+        seen.append(artifact_of(dugout)["id"])
+    first, again, new, changed = seen
+    assert first == again and len({first, new, changed}) == 3
+
+
+def test_metadata_takes_parameters_and_keeps_their_kind(dugout, kube, tmp_path):
+    (tmp_path / "f").write_text("x")
+    path = importing(kube, str(tmp_path / "f"),
+                     metadata={"rows": "{{$.inputs.parameters['metadata']}}",
+                               "{{$.inputs.parameters['metadata-2']}}": "v",
+                               "text": "n={{$.inputs.parameters['metadata']}}"})
+    with_chores(path, inputs={"imp": {"metadata": constant(5), "metadata-2": constant("key")}})
+    spec = path.read_text().replace('"metadata": {"parameterType": "STRING"',
+                                    '"metadata": {"parameterType": "NUMBER_INTEGER"')
+    path.write_text(spec)
+    dugout.ok("run", path)
+    assert artifact_of(dugout)["metadata"] == {"rows": 5, "key": "v", "text": "n=5"}
+
+
+def test_buckets_are_directories_where_the_config_says_so(dugout, kube, tmp_path):
+    (tmp_path / "b" / "x").mkdir(parents=True)
+    (tmp_path / "b" / "x" / "data").write_text("from a bucket\n")
+    (dugout.home / "config.yaml").write_text(
+        'imports: {"gs://bucket/": %s, "https://host/": %s}\n' % (tmp_path / "b", tmp_path / "b"))
+    dugout.ok("run", importing(kube, "gs://bucket/x/data", 'echo "$0"; cat "$0"'))
+    assert dugout.ok("logs", "@latest/use").out == "/gcs/bucket/x/data\nfrom a bucket\n"
+    dugout.ok("run", importing(kube, "https://host/x/data"))
+    assert dugout.ok("logs", "@latest/use").out == "from a bucket\n"
+    r = dugout("run", importing(kube, "gs://bucket/../secret"))
+    assert r.rc == 1 and '".." is not allowed' in r.err, r
+    r = dugout("run", importing(kube, "gs://bucket/none"))
+    assert r.rc == 1 and "/b/none is not here" in r.err, r
+
+
+def test_what_cannot_be_fetched_is_recorded_and_fails_who_needs_it(dugout, kube):
+    r = dugout("run", importing(kube, "s3://elsewhere/x"))
+    assert r.rc == 1 and "s3://elsewhere/x is recorded and not fetched" in r.err, r
+    assert dugout.states() == {"imp": "SUCCEEDED", "use": "FAILED"}
+    assert "imports" in r.err and "cannot be fetched" in r.err, r
+
+
+def test_artifacts_are_imported_by_digest_and_by_the_uri_we_gave(dugout, kube):
+    path = kube({"make": {**sh('echo made > "$0"; echo -n "$1" > "$2"',
+                               "{{$.outputs.artifacts['o'].path}}",
+                               "{{$.outputs.artifacts['o'].uri}}", out_param("uri")),
+                          "art_out": {"o": "system.Dataset"}, "out": {"uri": "STRING"}},
+                 "imp": {"art_out": {"artifact": "system.Dataset"}},
+                 "use": {**sh('cat "$0"', IN_PATH), "art_in": {"d": "imp.artifact"},
+                         "cache": False}})
+    with_chores(path, {"imp": importer({"runtimeParameter": "uri"})},
+                {"imp": {"uri": of_task("make", "uri")}})
+    dugout.ok("run", path)
+    assert dugout.ok("logs", "@latest/use").out == "made\n"
+    digest = artifact_of(dugout)["digest"]
+    for uri in (digest, "cas:" + digest):
+        dugout.ok("run", importing(kube, uri))
+        assert dugout.ok("logs", "@latest/use").out == "made\n"
+    r = dugout("run", importing(kube, "sha256:" + "0" * 64))
+    assert r.rc == 1 and "imp" in r.err, r
+
+
+@pytest.mark.parametrize("uri, want", [
+    ("/no/such/file", "/no/such/file is not here"),
+    ("data/x", "neither an absolute path nor a URI"),
+    ("", "must be a non-empty string"),
+])
+def test_bad_imports_say_what_is_wrong(dugout, kube, uri, want):
+    r = dugout("run", importing(kube, uri))
+    assert r.rc == 1 and want in r.err, r
+
+
+# ---- the workspace ----------------------------------------------------------------------------
+
+WORKSPACE = {"workspace": {"size": "1Gi", "kubernetes": {"pvcSpecPatch": {
+    "accessModes": ["ReadWriteOnce"]}}}}
+
+
+def test_tasks_of_a_run_share_its_workspace(dugout, kube):
+    path = kube({"a": sh("echo hi > /kfp-workspace/f"),
+                 "b": {**sh('cat "$0"/f', "{{$.workspace_path}}"), "after": ["a"]},
+                 "c": {**sh("test ! -e /kfp-worksp""*"), "after": ["a"]}},
+                config=WORKSPACE)
+    dugout.ok("run", path)
+    assert dugout.ok("logs", "@latest/b").out == "hi\n"
+    r = dugout.ok("run", path)
+    cached = {t["name"]: t["cached"] for t in dugout.ok("show", "@latest", "--json").json["tasks"]}
+    assert cached == {"a": False, "b": False, "c": True}, r
+    assert len(list(dugout.home.glob("runs/*/workspace"))) == 2
+    dugout.ok("gc", "--keep-runs", "0", "--keep-days", "0", "--grace", "0s")
+    assert not list(dugout.home.glob("runs/*/workspace"))
+
+
+def test_a_workspace_that_the_pipeline_does_not_have_is_refused(dugout, kube):
+    r = dugout("run", kube({"a": sh("ls {{$.workspace_path}}")}))
+    assert r.rc == 2 and "the pipeline has no workspace" in r.err, r
+
+
+def test_an_import_into_the_workspace_is_a_copy_that_tasks_may_change(dugout, kube, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x").write_text("x\n")
+    show = 'echo "$0"; cat "$0"/x; echo more >> "$0"/x'
+    path = importing(kube, str(tmp_path / "d"), show, config=WORKSPACE, workspace=True)
+    dugout.ok("run", path)
+    out = dugout.ok("logs", "@latest/use").out
+    assert re.match(r"/kfp-workspace/\.artifacts/\S+/d\nx\n$", out), out
+    assert (tmp_path / "d" / "x").read_text() == "x\n"
+    assert artifact_of(dugout)["metadata"] == {"_kfp_workspace": True}
+    dugout.ok("run", path)
+    assert dugout.ok("logs", "@latest/use").out == out
+    r = dugout("run", importing(kube, str(tmp_path / "d"), workspace=True))
+    assert r.rc == 1 and "downloadToWorkspace wants a workspace" in r.err, r
+
+
+# ---- the pipeline as a whole ------------------------------------------------------------------
+
+
+def test_runs_that_share_a_mutex_do_not_run_at_the_same_time(dugout, kube, tmp_path):
+    script = ("test ! -e /d/busy || touch /d/both; touch /d/busy; sleep 1; rm /d/busy")
+    (dugout.home / "volumes" / "v").mkdir(parents=True)
+    path = kube({"t": sh(script)}, {"t": {"pvcMount": [{"constant": "v", "mountPath": "/d"}]}},
+                config={"mutexName": "only/one"})
+    both = [dugout.start("run", path) for _ in range(2)]
+    said = [p.communicate(timeout=60)[1] for p in both]
+    assert [p.returncode for p in both] == [0, 0], said
+    assert not (dugout.home / "volumes" / "v" / "both").exists()
+    assert sum("waiting for another run that holds the mutex only/one" in s for s in said) == 1
+
+
+# ---- init containers ---------------------------------------------------------------------------
+
+
+def init(name, script, **kw):
+    return {"name": name, "image": "tiny", "command": ["sh", "-c"], "args": [script], **kw}
+
+
+def test_init_containers_run_one_after_the_other_before_the_task(dugout, kube):
+    mount = [{"volumeName": "work", "mountPath": "/shared"}]
+    path = kube({"t": sh("cat /w/log; echo task")},
+                {"t": {"emptyDirMounts": [{"volumeName": "work", "mountPath": "/w",
+                                           "medium": "Memory"}],
+                       "initContainers": [
+                           init("one", 'echo "one $WHO" >> /shared/log; echo from one',
+                                volumeMounts=mount, env=[{"name": "WHO", "value": "me"}]),
+                           init("two", "echo two >> /shared/log; test ! -e /w",
+                                volumeMounts=mount,
+                                resources={"limits": {"cpu": "1", "memory": "64Mi"}})]}})
+    dugout.ok("run", path)
+    assert dugout.ok("logs", "@latest/t").out == "from one\none me\ntwo\ntask\n"
+    assert "cached     t" in dugout.ok("run", path).err
+    assert not list(dugout.home.glob("runs/*/*/volumes"))
+
+
+def test_a_failed_init_container_fails_the_attempt_and_is_retried(dugout, kube):
+    path = kube({"t": {**sh("echo never"), "retry": {"maxRetryCount": 1}}},
+                {"t": {"initContainers": [init("check", "echo no; exit 3")]}})
+    r = dugout("run", path)
+    assert r.rc == 1 and "init container check: exit code 3" in r.err, r
+    task = dugout.ok("show", "@latest", "--json").json["tasks"][0]
+    assert task["attempts"] == 2 and task["exit_code"] == 3
+    assert dugout.ok("logs", "@latest/t").out == "no\n"
+
+
+@pytest.mark.parametrize("container, rc, want", [
+    (init("side", "true", restartPolicy="Always"), 2, 'init container "side" is a side car'),
+    (init("a", "true", volumeMounts=[{"volumeName": "v", "mountPath": "/v"}]), 2,
+     '"v" is no emptyDir or ephemeral volume of this task'),
+    ({**init("a", "true"), "image": "nowhere/absent:1"}, 3,
+     "init container a: image nowhere/absent:1 is not here"),
+])
+def test_init_containers_that_cannot_run_are_refused(dugout, kube, container, rc, want):
+    r = dugout("run", kube({"t": sh("true")}, {"t": {"initContainers": [container]}}))
+    assert r.rc == rc and want in r.err, r
+
+
 def test_plan_names_what_is_missing(dugout, kube):
     path = kube({"t": sh("true")}, {"t": {"secretAsEnv": [env_from("secret", "db", P="k")]}})
     r = dugout("plan", path, "--json")
     assert r.rc == 3 and any("secret db is not here" in m for m in r.json["missing"]), r
+
+
+# ---- KFP's own test data -----------------------------------------------------------------------
+
+CRITICAL = SHARED / "kfp-corpus" / "critical"
+corpus = pytest.mark.skipif(not CRITICAL.exists(), reason="no corpus: set DUGOUT_SHARED to the "
+                                                          "folder that holds kfp-corpus")
+
+
+def aliased(d):
+    """The python image under the names that the corpus uses."""
+    for name in ("python:3.11", "registry.access.redhat.com/ubi9/python-311:latest"):
+        d.ok("image", "tag", "python:3.12-slim", name)
+    return d
+
+
+@corpus
+@pytest.mark.parametrize("name, want", [
+    ("pipeline_with_workspace", {"Output": "Hello from workspace!"}),
+    ("pipeline_with_importer_workspace",
+     {"train_result": "123", "dir_result": "part-000.txt,part-001.txt"}),
+    ("pipeline_with_pod_metadata", {}),
+    ("missing_kubernetes_optional_inputs", {}),
+    ("pipeline_with_volume_long_name", {}),
+    ("pipeline_with_env", {}),
+    ("pipeline_with_secret_as_env", {}),
+])
+def test_the_corpus_ends_as_its_index_says(python_home, name, want):
+    d = aliased(python_home)
+    d.ok("image", "tag", "python:3.12-slim", "alpine")
+    secret(d, "test-secret-1", username="user1")
+    secret(d, "test-secret-2", password="psw1")
+    secret(d, "test-secret-3", password="psw2")
+    r = d.ok("run", CRITICAL / (name + ".yaml"), "--json", timeout=240).json
+    assert r["state"] == "SUCCEEDED"
+    assert {k: r["outputs"]["parameters"][k] for k in want} == want
+    if name == "pipeline_with_pod_metadata":
+        assert all(t["outputs"]["parameters"]["Output"] is True for t in r["tasks"])

@@ -501,15 +501,10 @@ static void what_is_not_run_yet_is_named(void)
          "        taskInfo:",
          "churn.yaml:76:7: task \"train\": this version does not run loops "
          "over a component that is no DAG yet"},
-        {"", "activeDeadlineSeconds: 3600", "workspace: {size: 1Gi}",
-         "churn.yaml:58:3: pipeline \"churn\": this version does not run workspaces "
-         "yet"},
-        {"    exec-train:\n",
-         "container:\n        image: python:3.12-slim\n        command: [train]",
-         "importer: {artifactUri: {constant: 'gs://x'}}",
-         "churn.yaml:51:5: executor \"exec-train\": this version does not run "
-         "importers "
-         "(dsl.importer) yet"},
+        {"    exec-train:\n", "command: [train]",
+         "command: [train, '{{$.workspace_path}}']",
+         "churn.yaml:51:5: executor \"exec-train\" uses {{$.workspace_path}}, and the "
+         "pipeline has no workspace (dsl.PipelineConfig(workspace=...))"},
     };
 
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
