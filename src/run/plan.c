@@ -151,6 +151,21 @@ static const char *why_it_runs(struct walk *w, const struct task *t,
     return stale ? "its result is known, but the bytes are gone" : "";
 }
 
+/* an image whose name came from an input: prepare_images() could not know of it */
+static void need_image(struct walk *w, const struct task *t, struct str ref,
+                       const struct err *why)
+{
+    struct needs *n = w->en->needs;
+
+    for (size_t i = 0; i < n->n_images; i++)
+        if (str_eq(n->images[i], ref))
+            return;
+    n->images = arena_grow(&w->en->a, n->images, &n->n_images, sizeof(*n->images));
+    n->images[n->n_images - 1] = ref;
+    buf_addf(&n->text, "%stask %.*s: %s", n->text.len ? "; " : "", STR_ARG(t->path),
+             why->text);
+}
+
 /* 1: *n is settled */
 static int plan_image(struct walk *w, struct task *t, struct job *j, struct note *n,
                       struct err *e)
@@ -176,6 +191,7 @@ static int plan_image(struct walk *w, struct task *t, struct job *j, struct note
         *e = why;
         return -1;
     }
+    need_image(w, t, n->image, &why);
     conclude(n, WOULD_RUN, STR("its image is missing"));
     return 1;
 }

@@ -189,6 +189,26 @@ def test_all_images_that_are_missing_are_named_at_once(dugout, write):
     subprocess.run(["sh", "-n"], input=r.out, text=True, check=True)
 
 
+def test_an_image_named_by_a_parameter_is_looked_for(dugout, write):
+    f = write({"t": {**sh("true"), "image": "{{$.inputs.parameters['image']}}",
+                     "inp": {"image": "image"}}},
+              inputs={"parameters": {"image": {"parameterType": "STRING"}}})
+    assert plan(dugout, f, "-p", "image=tiny")["missing"] == []
+    doc = plan(dugout, f, "-p", "image=nowhere:1", rc=3)
+    assert doc["images"] == ["nowhere:1"] and "task t: image nowhere:1" in doc["missing"][0]
+
+
+def test_a_gpu_that_is_not_here_is_missing(dugout, write):
+    f = write({"t": {**sh("true"), "resources": {"accelerator": {
+        "resourceType": "nvidia.com/gpu", "resourceCount": "64"}}}})
+    doc = plan(dugout, f, rc=3)
+    assert "GPU" in doc["missing"][0] and doc["images"] == []
+    r = dugout("plan", f, "--missing")
+    assert [x for x in r.out.splitlines() if not x.startswith("#")] == []
+    assert "GPU" in r.out
+    assert plan(dugout, f, "--gpus", "none")["missing"] == []
+
+
 def test_nothing_missing_is_an_empty_list(dugout, chain):
     r = dugout.ok("plan", chain(), "--missing")
     assert r.out == "" and "nothing is missing" in r.err

@@ -2,10 +2,13 @@
 """why: what made a task run, be cached, be skipped or fail, and what to type next."""
 
 import json
+import os
+import signal
+import time
 
 import pytest
 
-from conftest import out_param, sh
+from conftest import out_param, pipeline, sh
 
 MAKE = 'mkdir -p "$(dirname "$1")"; echo "$0" >"$1"'
 
@@ -149,6 +152,60 @@ def test_a_skip_is_followed_to_its_cause(dugout, write):
     assert "a failed: exit code 3" in text and "dugout why r/a" in text
 
 
+def grouped(dugout, tmp_path, word="left", code=0):
+    """pick -> condition-1 (taken when word is left) with leaf and after; a loop of two."""
+    base = json.loads(pipeline({
+        "pick": {**sh(MAKE, word, out_param("y")), "out": {"y": "STRING"}},
+        "leaf": {**sh("exit %d" % code)}, "after": {**sh("true"), "after": ["leaf"]},
+    }))
+    tasks = base["root"]["dag"]["tasks"]
+    body = {"dag": {"tasks": {k: tasks.pop(k) for k in ("leaf", "after")}}}
+    base["components"]["comp-if"] = {
+        **body, "inputDefinitions": {"parameters": {"p": {"parameterType": "STRING"}}}}
+    tasks["condition-1"] = {
+        "componentRef": {"name": "comp-if"}, "dependentTasks": ["pick"],
+        "inputs": {"parameters": {"p": {"taskOutputParameter": {
+            "producerTask": "pick", "outputParameterKey": "y"}}}},
+        "triggerPolicy": {"condition": "inputs.parameter_values['p'] == 'left\\n'"}}
+    base["components"]["comp-loop"] = {
+        **body, "inputDefinitions": {"parameters": {"i": {"parameterType": "NUMBER_INTEGER"}}}}
+    tasks["for-loop-1"] = {"componentRef": {"name": "comp-loop"}, "dependentTasks": ["condition-1"],
+                           "parameterIterator": {"items": {"raw": "[1, 2]"}, "itemInput": "i"}}
+    f = tmp_path / "g.json"
+    f.write_text(json.dumps(base))
+    return dugout("run", f, "--name", "r")
+
+
+def test_a_branch_that_was_not_taken(dugout, tmp_path):
+    assert grouped(dugout, tmp_path, "right").rc == 0
+    doc = why(dugout, "r/condition-1")
+    assert doc["kind"] == "skip" and "its condition is false" in doc["summary"]
+    for inside in ("condition-1/leaf", "condition-1/after", "for-loop-1"):
+        doc = why(dugout, "r/" + inside)
+        assert doc["kind"] == "skip", inside
+        assert doc["chain"][-1]["task"] == "condition-1", doc
+        assert "inputs.parameter_values['p'] == 'left" in doc["chain"][-1]["text"]
+
+
+def test_a_failure_inside_of_groups(dugout, tmp_path):
+    assert grouped(dugout, tmp_path, "left", 3).rc == 1
+    doc = why(dugout, "r/condition-1")
+    assert doc["kind"] == "failure" and doc["next"] == ["dugout why r/condition-1/leaf"]
+    doc = why(dugout, "r/condition-1/after")
+    assert [x["task"] for x in doc["chain"]] == ["condition-1/leaf"]
+    doc = why(dugout, "r/for-loop-1")
+    assert [x["task"] for x in doc["chain"]] == ["condition-1", "condition-1/leaf"], \
+        "the cause is followed into the group"
+
+
+def test_an_iteration(dugout, tmp_path):
+    assert grouped(dugout, tmp_path).rc == 0
+    assert why(dugout, "r/for-loop-1")["kind"] == "group"
+    assert why(dugout, "r/for-loop-1[1]/leaf")["kind"] in ("hit", "miss")
+    assert grouped(dugout, tmp_path, "left").rc == 0
+    assert why(dugout, "@latest/for-loop-1[1]/leaf")["kind"] == "hit"
+
+
 # ---- failed --------------------------------------------------------------------------------
 
 
@@ -200,6 +257,22 @@ def test_out_of_memory_with_peak_and_limit(dugout, write):
     assert doc["attempt"]["memory_limit_bytes"] == 32 << 20
     assert 16 << 20 < doc["attempt"]["peak_memory_bytes"] <= 33 << 20
     assert any("--memory t=64Mi" in n for n in doc["next"])
+
+
+def test_a_host_failure_is_told_from_the_step_s_own(dugout, write):
+    """Its supervisor is killed until dugout gives up."""
+    p = dugout.start("run", write({"t": sh("sleep 60")}), "--name", "r")
+    killed = set()
+    while p.poll() is None and len(killed) < 10:
+        for pid in dugout.home.glob("runs/*/*.*/pid"):
+            if str(pid) not in killed and pid.read_text():
+                os.kill(int(pid.read_text().split()[0]), signal.SIGKILL)
+                killed.add(str(pid))
+        time.sleep(0.05)
+    p.communicate(timeout=60)
+    doc = why(dugout, "r/t")
+    assert doc["attempt"]["host_failure"] and doc["attempt"]["number"] == len(killed) == 4
+    assert "vanished" in doc["summary"] and "dugout doctor" in doc["next"]
 
 
 def test_a_task_that_could_not_be_started(dugout, write):
