@@ -122,7 +122,7 @@ static int prepare_overlay(struct plan *p, int scratch_fd, struct err *e)
     if (mkdirat(scratch_fd, "work", 0700) < 0 || mkdirat(scratch_fd, "upper", 0700) < 0)
         return err_sys(e, errno, "make directories in %s", p->spec->scratch);
     upper = openat(scratch_fd, "upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (upper < 0)
+    if (upper < 0 || fchmod(upper, 0700) < 0) /* a home may hand its group down */
         return err_sys(e, errno, "open %s/upper", p->spec->scratch);
     if (upper_etc(p, upper, &etc, e) < 0)
         return -1;

@@ -419,6 +419,42 @@ static int set_key(struct conf_file *s, const struct member *m, struct err *e)
                    near ? near : "");
 }
 
+/* flags whose name is not that of their key */
+static const char *const flag_keys[][2] = {
+    {"shm-size", "shm"}, {"task-timeout", "task_timeout"}, {"volume", "volumes"}, {"env", "env"}};
+
+/* a lock holds against flags as well */
+static int check_flags(struct cli *c, struct err *e)
+{
+    for (size_t i = 0; i < c->n_opts; i++) {
+        const char *flag = c->opts[i].opt->name, *key = flag;
+        for (size_t k = 0; k < N_ELEMS(flag_keys); k++)
+            if (strcmp(flag, flag_keys[k][0]) == 0)
+                key = flag_keys[k][1];
+        if (is_locked(&c->cfg, str_of(key)))
+            return err_set(e, ERR_INPUT, "--%s: %s is locked by " ETC_CONFIG, flag, key);
+    }
+    return 0;
+}
+
+/* a name that is none would lock nothing, and nobody would notice */
+static int check_locked(const struct conf_file *s, struct err *e)
+{
+    const struct node *list = s->c->cfg.locked;
+
+    for (size_t i = 0; list && i < list->n; i++) {
+        struct str name = list->members[i].value->text;
+        bool known = false;
+        for (size_t k = 0; k < N_ELEMS(keys); k++)
+            known |= str_eqz(name, keys[k].name);
+        for (size_t k = 0; k < N_ELEMS(flag_keys); k++)
+            known |= str_eqz(name, flag_keys[k][1]);
+        if (!known)
+            return bad(s, list->members[i].value, e, "there is no such key to lock");
+    }
+    return 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------------- */
 
 static int read_config(struct cli *c, const char *path, bool is_etc, bool checkout, struct err *e)
@@ -451,24 +487,7 @@ static int read_config(struct cli *c, const char *path, bool is_etc, bool checko
             if (set_key(&s, &top->members[i], e) < 0)
                 return -1;
     }
-    return 0;
-}
-
-/* a lock holds against flags as well; a flag has the name of its key, or one of these */
-static int check_flags(struct cli *c, struct err *e)
-{
-    static const char *const others[][2] = {
-        {"shm-size", "shm"}, {"task-timeout", "task_timeout"}, {"volume", "volumes"}};
-
-    for (size_t i = 0; i < c->n_opts; i++) {
-        const char *flag = c->opts[i].opt->name, *key = flag;
-        for (size_t k = 0; k < N_ELEMS(others); k++)
-            if (strcmp(flag, others[k][0]) == 0)
-                key = others[k][1];
-        if (is_locked(&c->cfg, str_of(key)))
-            return err_set(e, ERR_INPUT, "--%s: %s is locked by " ETC_CONFIG, flag, key);
-    }
-    return 0;
+    return is_etc ? check_locked(&s, e) : 0;
 }
 
 static char *default_home(struct arena *a)

@@ -31,8 +31,8 @@ struct store;
  * home   absolute or relative path, borrowed; created with its parents when absent
  * gives  the store; store_close frees it
  *
- * Directories made are 0750 and of group `dugout` when root makes them and that group
- * exists, else 0700. A home that exists and cannot be written opens too: reading works,
+ * Directories made are 0750, set-group-id and of group `dugout` when root makes them and
+ * that group exists, else 0700. A home that exists and cannot be written opens too: reading works,
  * the first write fails. ERR_SYS.
  */
 int store_open(const char *home, struct store **gives, struct err *e);

@@ -91,7 +91,8 @@ int store_open(const char *home, struct store **gives, struct err *e)
     struct store *s = xalloc(sizeof(*s));
     struct group *g = geteuid() == 0 ? getgrnam("dugout") : NULL;
     gid_t group = g ? g->gr_gid : (gid_t)-1;
-    mode_t mode = g ? 0750 : 0700;
+    /* set-group-id: what run makes below is the group's to read as well */
+    mode_t mode = g ? 02750 : 0700;
 
     s->home_fd = s->lease_fd = -1;
     for (int i = 0; i < STORE_DIRS; i++)
