@@ -1,22 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe.c - what a shell cannot try inside a box; linked statically, one line a result
  *
- *   probe call NR [ARG]...      a system call: "ok" or the errno's name
- *   probe int80 NR              the same by the 32-bit gate; probe x32 NR by an x32
- * number probe clone FLAGS           clone(2) with these flags; the child exits at once
- *   probe ioctl REQUEST         ioctl(0, REQUEST, "x") with all 64 bits of the request
- *   probe threads N             how many of N threads could be made
- *   probe alloc MIB             touch that much memory
- *   probe fds                   how many descriptors could be opened
- *   probe connect PORT          TCP to 127.0.0.1; probe abstract NAME: an abstract
- * socket probe swap A B SECONDS      exchange two names as fast as it goes probe daemon
- * leave a process that ignores everything behind probe id                    real,
- * effective, saved ids and groups, capabilities
+ * probe call NR [ARG]...     a system call: "ok" or the errno's name
+ *
+ * probe int80 NR             the same by the 32-bit gate
+ *
+ * probe x32 NR               the same by an x32 number
+ *
+ * probe clone FLAGS          clone(2) with these flags; the child exits at once
+ *
+ * probe ioctl REQUEST        ioctl(0, REQUEST, "x") with all 64 bits of the request
+ *
+ * probe threads N            how many of N threads could be made
+ *
+ * probe alloc MIB            touch that much memory
+ *
+ * probe fds                  how many descriptors could be opened
+ *
+ * probe connect PORT         TCP to 127.0.0.1
+ *
+ * probe abstract NAME        connect to an abstract socket
+ *
+ * probe swap A B SECONDS     exchange two names as fast as it goes
+ *
+ * probe daemon               leave a process that ignores everything behind
+ *
+ * probe id                   ids and groups, capabilities
+ *
+ * probe as UID CMD [ARG]...  run CMD as that user, with no other group
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -208,6 +225,16 @@ static int id(void)
     return 0;
 }
 
+static int as(uid_t uid, char **argv)
+{
+    gid_t gid = uid;
+
+    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+        return 1;
+    (void)execv(argv[0], argv);
+    return 127;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -236,6 +263,8 @@ int main(int argc, char **argv)
         return swap(argv[2], argv[3], atof(argv[4]));
     if (strcmp(what, "daemon") == 0)
         leave_daemon();
+    if (strcmp(what, "as") == 0 && argc > 3)
+        return as((uid_t)atoi(argv[2]), argv + 3);
     if (strcmp(what, "id") == 0)
         return id();
     fprintf(stderr, "probe: no such trick\n");

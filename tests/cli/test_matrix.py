@@ -11,15 +11,13 @@ with box.c write_enforced() taking "asked" for "enforced".
 
 import json
 import os
-import pathlib
-import re
 import subprocess
 
 import pytest
 
+import matrix
 import rootless
-from conftest import BIN, Dugout, pipeline, sh
-from hostile import compile_probe, docker, file_, tar_of
+from conftest import BIN, Dugout
 
 MODES = {
     "hybrid": [],
@@ -30,21 +28,6 @@ MODES = {
 }
 HOST = {"hybrid": "cgroup2 cgroup", "v1": "cgroup", "v2": "cgroup2", "none": ""}
 
-LOOK = r"""
-/probe id | grep -c NoNewPrivs.*1; grep Seccomp: /proc/self/status
-echo uid_map $(cat /proc/self/uid_map)
-echo root $(grep ' / / ' /proc/self/mountinfo | sed 's/.* - \([a-z0-9]*\) .*/\1/')
-echo links $(ls /sys/class/net)
-echo cpus $(nproc)
-echo threads $(/probe threads 300)
-read a b c d e f g h i j k l m user system rest </proc/self/stat
-n=0; while [ $n -lt 25000 ]; do n=$((n + 1)); done
-read up idle </proc/uptime; echo uptime $up
-echo stat $(cut -d ' ' -f 14,15 /proc/self/stat)
-echo cgroup $(cat /proc/self/cgroup)
-"""
-
-
 def mounted_types() -> set:
     return {m.split(" - ")[1].split()[0] for m in open("/proc/self/mountinfo")} & {
         "cgroup", "cgroup2"}
@@ -52,15 +35,7 @@ def mounted_types() -> set:
 
 @pytest.fixture(scope="module")
 def archive(tiny_tar, tmp_path_factory):
-    """The tar of a root file system: tiny with the probe in it."""
-    base = tmp_path_factory.mktemp("matrix")
-    root = base / "root"
-    root.mkdir()
-    subprocess.run(["tar", "-xf", tiny_tar, "-C", root], check=True)
-    (root / "probe").write_bytes(compile_probe(base).read_bytes())
-    (root / "probe").chmod(0o755)
-    subprocess.run(["tar", "-cf", base / "p.tar", "-C", root, "."], check=True)
-    return base / "p.tar"
+    return matrix.archive(tiny_tar, tmp_path_factory.mktemp("matrix"))
 
 
 class Root:
@@ -103,20 +78,11 @@ def who(request, archive, tmp_path_factory):
     w.close()
 
 
-def result(who) -> dict:
-    done = max((who.home / "runs").glob("*/*.*/result.json"), key=lambda p: p.stat().st_mtime_ns)
-    return json.loads(done.read_text())
-
-
 @pytest.mark.parametrize("mode", list(MODES))
 def test_48_the_record_is_what_a_box_sees(who, mode, capsys):
     if mode != "none" and not set(HOST[mode].split()) <= mounted_types():
         pytest.skip("this host does not mount " + HOST[mode])
-    tasks = {"look": {**sh(LOOK), "image": "p", "resources": {"cpuLimit": 0.2,
-                                                             "resourceCpuLimit": "200m"}},
-             "hog": {**sh("/probe alloc 300 && exit 7"), "image": "p", "after": ["look"],
-                     "resources": {"resourceMemoryLimit": "64Mi", "memoryLimit": 0.0671}}}
-    f = who.file("m.json", pipeline(tasks))
+    f = who.file("m.json", matrix.text())
     # the config is the only way to a limit of processes for a run
     config = who.home / "config.yaml"
     config.write_text("pids: 40\n")
@@ -132,32 +98,11 @@ def test_48_the_record_is_what_a_box_sees(who, mode, capsys):
             look = doc
         else:
             hog = doc
-    said = json.loads(look["enforced"]) if isinstance(look["enforced"], str) else look["enforced"]
-
-    def value(key):
-        return re.search(r"^%s (.*)$" % key, seen, re.M).group(1)
-
-    assert ("Seccomp:\t2" in seen) == said["seccomp"]
-    assert (value("root") == "overlay") == said["overlay"]
-    assert (value("uid_map").split() != ["0", "0", "4294967295"]) == said["userns"]
-    assert said["ids"] == who.kind
-    assert value("links") == "lo" and said["network"] == "none"
-    assert (int(value("threads")) < 60) == said["pids"], seen
-    used = sum(map(int, value("stat").split())) / os.sysconf("SC_CLK_TCK")
-    wall = (look["finishedUnixMs"] - look["startedUnixMs"]) / 1000
-    if said["cpu"]:
-        assert wall > 2.5 * used, (used, wall, seen)
-    else:
-        assert value("cpus") == "1"  # ceil(0.2): the affinity is what is left
-    hog_said = json.loads(hog["enforced"]) if isinstance(hog["enforced"], str) else hog["enforced"]
-    if hog_said["memory"]:
-        assert hog["oom"] and "out of memory: the limit is 64" in hog["error"]
-        assert 30 << 20 < hog["peakMemoryBytes"] <= 65 << 20
-    else:
-        assert hog["exitCode"] == 7 and not hog["oom"]
+    said = matrix.check(look, hog, seen, who.kind)
     assert said["cgroup"] == {"hybrid": said["cgroup"], "v1": "v1", "v2": "v2", "none": "none"}[
         mode] or who.kind != "host"
     if who.kind == "host":
+        hog_said = matrix.enforced(hog)
         want = {"hybrid": True, "v1": True, "v2": False, "none": False}[mode]
         assert said["memory"] and hog_said["memory"] == want and said["pids"] == want
     with capsys.disabled():

@@ -4,10 +4,13 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import typing
 
 import pytest
+
+import matrix
 
 # Two boots in software emulation: 90 s on a quiet machine of two cores.
 pytestmark = pytest.mark.skipif(
@@ -93,3 +96,33 @@ def test_without_overlay_it_runs_flat_and_says_so(without_overlay):
     run = json.loads(without_overlay.run_json)
     assert run["state"] == "SUCCEEDED"
     assert said(run) == "HELLO, WORLD"
+
+
+# ---- the matrix: v2 with controllers, for root and for users ---------------------------------------
+
+
+@pytest.fixture(scope="module")
+def users(tiny_tar, tmp_path_factory):
+    base = tmp_path_factory.mktemp("vm")
+    given = VM / "input"
+    given.mkdir(parents=True, exist_ok=True)
+    shutil.copy(matrix.archive(tiny_tar, base), given / "p.tar")
+    shutil.copy(base / "probe", given / "probe")
+    (given / "m.json").write_text(matrix.text())
+    return Guest("C")
+
+
+@pytest.mark.parametrize("who, ids, limits", [
+    ("root", "host", True), ("plain", "one", False), ("delegated", "one", True),
+    ("range", "range", True)])
+def test_48_on_v2_the_record_is_what_a_box_sees(users, who, ids, limits, capsys):
+    assert users.passed, users.story
+    part = re.search(r"^MATRIX %s$(.*?)^MATRIX-END %s$" % (who, who), users.story, re.M | re.S).group(1)
+    results = [json.loads(line[7:]) for line in part.splitlines() if line.startswith("RESULT ")]
+    hog = [r for r in results if r["oom"] or r["exitCode"] == 7][0]
+    (look,) = [r for r in results if r is not hog]
+    said = matrix.check(look, hog, part, ids)
+    assert said["cgroup"] == ("v2" if limits else "none")
+    assert said["pids"] == said["cpu"] == matrix.enforced(hog)["memory"] == limits
+    with capsys.disabled():
+        print("\nv2     %-9s %s hog: %s" % (who, json.dumps(said), hog["error"]))

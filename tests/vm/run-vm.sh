@@ -6,6 +6,8 @@
 #   tests/vm/run-vm.sh boot   the machine comes up: disk, cgroup v2 with its controllers
 #   tests/vm/run-vm.sh A      hello runs: overlay, limits, a second run all cached
 #   tests/vm/run-vm.sh B      the same without the overlay module: flat, and it says so
+#   tests/vm/run-vm.sh C      what is enforced for root and for users, with and without delegation;
+#                             build/vm/input holds p.tar, m.json and the program probe
 #
 # The initramfs holds the dugout binary, busybox for /init and the kernel modules that are
 # needed, nothing else: no libc, no Python, no daemon. The image archive, the pipeline and
@@ -17,6 +19,7 @@
 #
 # DUGOUT_BIN    the binary, build/dugout when unset
 # VM_ACCEL      qemu's -accel, tcg when unset: the machine may itself be virtual
+# VM_CPU        its -cpu, max when unset; -accel kvm may want "max,-arch-capabilities"
 # VM_TIMEOUT_S  seconds until the guest is stopped, 300 when unset
 
 set -eu
@@ -82,6 +85,23 @@ kernel() {
     rm -rf "$vm/kernel"
 }
 
+# users - what ordinary users need beside: names, ranges, the setuid helpers with their libraries
+users() {
+    cp "$vm/input/probe" "$vm/init/probe"
+    mkdir -p "$vm/init/etc" "$vm/init/usr/bin"
+    printf 'root:x:0:0::/:/bin/sh\nranged:x:1002:1002::/:/bin/sh\n' >"$vm/init/etc/passwd"
+    echo 'ranged:100000:65536' | tee "$vm/init/etc/subuid" >"$vm/init/etc/subgid"
+    for tool in newuidmap newgidmap; do
+        file=$(command -v $tool) || cannot "$tool is missing: install the package uidmap"
+        cp "$file" "$vm/init/usr/bin/$tool"
+        for lib in $(ldd "$file" | grep -o '/[^ ]*'); do
+            mkdir -p "$vm/init$(dirname "$lib")"
+            cp -L "$lib" "$vm/init$lib"
+        done
+        chmod 4755 "$vm/init/usr/bin/$tool"
+    done
+}
+
 # initramfs - build/vm/initramfs.gz: /init, busybox, the modules, and dugout
 initramfs() {
     [ -x "$vm/busybox/bin/busybox" ] || fetch busybox-static "$vm/busybox"
@@ -92,6 +112,7 @@ initramfs() {
     cp "$vm/busybox/bin/busybox" "$vm/init/bin/"
     cp -r "$vm/modules" "$vm/init/modules"
     [ "$scenario" = boot ] || cp "$dugout" "$vm/init/dugout"
+    [ "$scenario" != C ] || users
     (cd "$vm/init" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -1) >"$vm/initramfs.gz"
 }
 
@@ -99,7 +120,9 @@ initramfs() {
 disk() {
     rm -rf "$vm/disk" "$vm/disk.img"
     mkdir -p "$vm/disk"
-    if [ "$scenario" != boot ]; then
+    if [ "$scenario" = C ]; then
+        cp "$vm/input/p.tar" "$vm/input/m.json" "$vm/disk/"
+    elif [ "$scenario" != boot ]; then
         "$top/rootfs/build.sh" python-small >&2 || cannot "no base image could be built"
         cp "$top/build/rootfs/python-small.tar" "$top/pipelines/hello/hello.yaml" "$vm/disk/"
     fi
@@ -112,7 +135,7 @@ boot() {
     rm -f "$vm/$scenario.console" "$vm/$scenario.json"
     {
         timeout "${VM_TIMEOUT_S:-300}" qemu-system-x86_64 -machine q35 \
-            -accel "${VM_ACCEL:-tcg}" -cpu max -smp 2 -m 1024 -no-reboot -nic none \
+            -accel "${VM_ACCEL:-tcg}" -cpu "${VM_CPU:-max}" -smp 2 -m 1024 -no-reboot -nic none \
             -nodefaults -display none -serial stdio \
             -serial "file:$vm/$scenario.json" \
             -drive "if=virtio,format=raw,snapshot=on,file=$vm/disk.img" \
@@ -123,8 +146,8 @@ boot() {
 }
 
 case $scenario in
-boot | A | B) ;;
-*) say "usage: tests/vm/run-vm.sh boot|A|B"; exit 2 ;;
+boot | A | B | C) ;;
+*) say "usage: tests/vm/run-vm.sh boot|A|B|C"; exit 2 ;;
 esac
 [ "$(uname -m)" = x86_64 ] || cannot "the guest is x86-64, this machine is $(uname -m)"
 [ "$scenario" = boot ] || [ -x "$dugout" ] ||
