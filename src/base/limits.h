@@ -24,6 +24,7 @@
 #define LIMIT_LAYER_BYTES (64 * GIB) /* uncompressed */
 #define LIMIT_IMAGE_BYTES (256 * GIB)
 #define LIMIT_LAYER_ENTRIES 2000000
+#define LIMIT_IMAGE_ENTRIES 5000000        /* and of all that one load unpacks, as the bytes */
 #define LIMIT_RATIO 1000                   /* uncompressed : compressed ... */
 #define LIMIT_RATIO_AFTER_BYTES (64 * MIB) /* ... looked at after this much output */
 #define LIMIT_PAX_BYTES (1 * MIB)

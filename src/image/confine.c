@@ -223,17 +223,17 @@ static int own_root(const struct confine *c, struct err *e)
         return 1;
     if (own_read_fds(c, e) < 0)
         return -1;
-    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC) < 0)
-        return 1;
-    if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || close_directories(c, root, e) < 0 ||
-        syscall(CALL_MOVE_MOUNT, root, "", AT_FDCWD, "/", 0x4 /* from is empty */) < 0 ||
-        fchdir(root) < 0)
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC) < 0 ||
+        mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        syscall(CALL_MOVE_MOUNT, root, "", AT_FDCWD, "/", 0x4 /* from is empty */) < 0)
+        return 1; /* an outer container has its own opinion of mounts */
+    if (close_directories(c, root, e) < 0 || fchdir(root) < 0)
         return half_way(e);
     if (syscall(SYS_pivot_root, ".", ".") == 0) {
         if (umount2(".", MNT_DETACH) < 0)
             return half_way(e);
-    } else if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0) {
-        return half_way(e); /* an initramfs cannot be pivoted away from */
+    } else if (chroot(".") < 0) { /* an initramfs cannot be pivoted away from; it is covered */
+        return half_way(e);
     }
     (void)close(root);
     if (chdir("/") < 0 || (fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)

@@ -73,7 +73,7 @@ static int load(struct load *l, const char *path, const struct image_load_opts *
                 struct image_list *out, struct err *e)
 {
     struct image_plans plans = {.arena = l->arena, .ref = opts->ref};
-    struct archive_opts how = {.keep = !opts->no_blobs, .counter = l->counter};
+    struct archive_opts how = {.keep = !opts->no_blobs, .counter = &l->shared->counter};
 
     if (platform_parse(opts->platform, &plans.platform, e) < 0)
         return -1;

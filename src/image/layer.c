@@ -266,6 +266,20 @@ static int count_bytes(struct unpack *u, int64_t size, struct err *e)
         return err_set(e, ERR_LIMIT, "the layer has more than %llu MiB of files",
                        (unsigned long long)(u->opts->max_bytes / MIB));
     u->bytes += (uint64_t)size;
+    if (u->opts->budget && atomic_fetch_sub(&u->opts->budget->bytes, size) < size)
+        return err_set(e, ERR_LIMIT,
+                       "the layers have more files than fit an image or the disk");
+    return 0;
+}
+
+static int count_entry(struct unpack *u, struct err *e)
+{
+    if (++u->facts->entries > u->opts->max_entries)
+        return err_set(e, ERR_LIMIT, "the layer has more than %llu entries",
+                       (unsigned long long)u->opts->max_entries);
+    if (u->opts->budget && atomic_fetch_sub(&u->opts->budget->entries, 1) < 1)
+        return err_set(e, ERR_LIMIT,
+                       "the layers have more entries than fit an image or the disk");
     return 0;
 }
 
@@ -665,9 +679,8 @@ static int read_entries(struct unpack *u, struct err *e)
         /* a warning is a name that is not UTF-8, which arrives as the bytes it is */
         if (r < ARCHIVE_WARN)
             return tar_error(u, e);
-        if (++u->facts->entries > u->opts->max_entries)
-            return err_set(e, ERR_LIMIT, "the layer has more than %llu entries",
-                           (unsigned long long)u->opts->max_entries);
+        if (count_entry(u, e) < 0)
+            return -1;
         if (put_entry(u, e) < 0) {
             if (u->read_err.code != ERR_NONE)
                 return tar_error(u, e);

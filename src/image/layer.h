@@ -3,6 +3,7 @@
 #ifndef IMAGE_LAYER_H
 #define IMAGE_LAYER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,11 @@
 /* The tar, block by block; *len 0 is the end. A block is good until the next call. */
 typedef int layer_read_fn(void *ctx, const void **block, size_t *len, struct err *e);
 
+/* What all layers of a load may still take together, in memory that its workers share */
+struct layer_budget {
+    _Atomic int64_t bytes, entries;
+};
+
 struct layer_opts {
     int fs_fd;      /* borrowed: an empty directory */
     bool owners;    /* chown as the tar says; else all is the caller's */
@@ -22,6 +28,7 @@ struct layer_opts {
         *below;         /* the layers under this one; NULL: unpack it by itself */
     uint64_t max_bytes; /* of file data, sparse files by their full size */
     uint64_t max_entries;
+    struct layer_budget *budget; /* NULL: none but those two */
 };
 
 struct layer_facts {

@@ -30,19 +30,22 @@
 
 /* ---- the ground ---- */
 
+/* of one layer, and of all that are unpacked together, which share the disk */
 static void set_limits(struct load *l)
 {
+    uint64_t bytes = LIMIT_IMAGE_BYTES, entries = LIMIT_IMAGE_ENTRIES;
     struct statvfs v;
 
-    l->pool.max_bytes = LIMIT_LAYER_BYTES;
-    l->pool.max_entries = LIMIT_LAYER_ENTRIES;
-    if (fstatvfs(store_dir_fd(l->store, STORE_LAYERS), &v) < 0)
-        return;
-    uint64_t room = (uint64_t)v.f_bavail * v.f_frsize / 20 * 19;
-    if (room < l->pool.max_bytes)
-        l->pool.max_bytes = room;
-    if (v.f_favail > 0 && v.f_favail / 20 * 19 < l->pool.max_entries)
-        l->pool.max_entries = v.f_favail / 20 * 19;
+    if (fstatvfs(store_dir_fd(l->store, STORE_LAYERS), &v) == 0) {
+        uint64_t room = (uint64_t)v.f_bavail * v.f_frsize / 20 * 19;
+        bytes = room < bytes ? room : bytes;
+        if (v.f_favail > 0 && v.f_favail / 20 * 19 < entries)
+            entries = v.f_favail / 20 * 19;
+    }
+    l->pool.max_bytes = bytes < LIMIT_LAYER_BYTES ? bytes : LIMIT_LAYER_BYTES;
+    l->pool.max_entries = entries < LIMIT_LAYER_ENTRIES ? entries : LIMIT_LAYER_ENTRIES;
+    atomic_store(&l->shared->budget.bytes, (int64_t)bytes);
+    atomic_store(&l->shared->budget.entries, (int64_t)entries);
 }
 
 static void tick(void *ctx, size_t jobs_done)
@@ -52,7 +55,7 @@ static void tick(void *ctx, size_t jobs_done)
     if (!l->progress)
         return;
     struct image_progress p = l->shown;
-    p.done_bytes += atomic_load_explicit(l->counter, memory_order_relaxed);
+    p.done_bytes += atomic_load_explicit(&l->shared->counter, memory_order_relaxed);
     p.layers_done += jobs_done;
     l->progress(l->ctx, &p);
 }
@@ -62,17 +65,18 @@ int load_open(struct load *l, struct store *s, unsigned jobs, struct err *e)
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
     *l = (struct load){.store = s, .tmp_fd = -1};
-    l->counter = mmap(NULL, sizeof(*l->counter), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (l->counter == MAP_FAILED) {
-        l->counter = NULL;
+    l->shared = mmap(NULL, sizeof(*l->shared), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (l->shared == MAP_FAILED) {
+        l->shared = NULL;
         return err_sys(e, errno, "map a counter");
     }
     l->pool =
         (struct unpack_pool){.home = store_home(s),
                              .owners = geteuid() == 0,
                              .workers = jobs ? jobs : (unsigned)(cpus > 1 ? cpus : 1),
-                             .counter = l->counter,
+                             .counter = &l->shared->counter,
+                             .budget = &l->shared->budget,
                              .tick = tick,
                              .ctx = l};
     set_limits(l);
@@ -92,8 +96,8 @@ void load_close(struct load *l)
             (void)close(l->locks[i]);
     free(l->locks);
     map_done(&l->units);
-    if (l->counter)
-        (void)munmap((void *)l->counter, sizeof(*l->counter));
+    if (l->shared)
+        (void)munmap(l->shared, sizeof(*l->shared));
     archive_close(l->archive);
     *l = (struct load){.tmp_fd = -1};
 }

@@ -21,6 +21,11 @@ struct unit {
     bool no_xattrs;
 };
 
+struct load_shared {
+    _Atomic uint64_t counter; /* bytes read */
+    struct layer_budget budget;
+};
+
 struct load {
     struct store *store;
     struct image_archive *archive;
@@ -34,7 +39,7 @@ struct load {
     int tmp_fd; /* -1 until there is something to write */
     unsigned n_dirs;
     struct unpack_pool pool;
-    _Atomic uint64_t *counter;
+    struct load_shared *shared; /* with the workers */
     int *locks;
     size_t n_locks;
     struct map units; /* id -> struct unit */

@@ -107,7 +107,8 @@ static int unpack_into(const struct unpack_pool *pool, const struct unpack_job *
                               .userxattr = pool->userxattr,
                               .below = job->below ? &below : NULL,
                               .max_bytes = pool->max_bytes,
-                              .max_entries = pool->max_entries};
+                              .max_entries = pool->max_entries,
+                              .budget = pool->budget};
     struct layer_facts facts;
     struct layer_meta meta;
     int ret;

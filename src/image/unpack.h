@@ -12,6 +12,7 @@
 #include "image/feed.h"
 #include "image/image.h"
 #include "image/layers.h"
+#include "image/layer.h"
 #include "image/stack.h"
 
 /* One layer archive to be read. What came of it is in the fields below `out`. */
@@ -41,6 +42,7 @@ struct unpack_pool {
     int tmp_fd;
     bool owners, userxattr;
     uint64_t max_bytes, max_entries; /* of one layer */
+    struct layer_budget *budget;     /* of all of them; shared memory */
     unsigned workers;
     _Atomic uint64_t *counter;                 /* shared memory: bytes read so far */
     void (*tick)(void *ctx, size_t jobs_done); /* a few times a second; may be NULL */
