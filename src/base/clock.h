@@ -5,6 +5,7 @@
 #define BASE_CLOCK_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -27,5 +28,9 @@ int size_parse(struct str text, uint64_t *out_bytes, struct err *e);
 
 /* boot id of this kernel (36 characters + NUL), "" when unreadable */
 const char *clock_boot_id(void);
+
+/* clock_process_ticks - when a process began, in clock ticks since boot; 0 when there is
+ * none of that number, or when it has ended and only waits for its parent to notice */
+unsigned long long clock_process_ticks(pid_t pid);
 
 #endif

@@ -71,8 +71,6 @@ struct box_extras {
     size_t n_mounts;
     const struct box_link *links;
     size_t n_links;
-    const struct box_file *files; /* generated, written into the root */
-    size_t n_files;
     const struct box_lib *libs; /* what the dynamic linker is to find */
     size_t n_libs;
     const char *const *lib_dirs; /* where they are, for those who run ldconfig */
@@ -114,6 +112,10 @@ struct box_spec {
     uint64_t shm_bytes;    /* size of /dev/shm; 0: half of the memory limit or of the host */
     int stdin_fd, stdout_fd, stderr_fd; /* borrowed; -1: the box's /dev/null */
     const struct box_extras *extras;    /* NULL: none */
+    /* NULL, or called by box_start() once PID 1 exists and before the command starts; once
+     * more when overlayfs refuses and a second one is tried */
+    void (*born)(void *ctx, pid_t pid);
+    void *born_ctx;
     int stop_signal;                    /* kept for the caller; nothing here sends it */
     bool as_init_parent_death;          /* PID 1 dies with this process */
 };

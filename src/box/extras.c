@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* extras.c - what devices bring along: nodes, libraries, what the dynamic linker must
- * know
+/* extras.c - what devices bring along: nodes, libraries, news for the dynamic linker
  *
- *     /etc/ld.so.cache             the image's, with our libraries before its own
- *     /etc/ld.so.conf.d/...        their directory, for whoever runs ldconfig in the
- * box /etc/ld-musl-<arch>.path     the same for musl /dev/... nodes, made by root and
- * bound for others <tree>                       a tmpfs with binds and links, read-only
- * at the end /proc/<dir>                  covered by a few files, so that it tells of
- * no other device
+ *     /etc/ld.so.cache           the image's, with our libraries before its own
+ *     /etc/ld.so.conf.d/...      their directory, for whoever runs ldconfig in the box
+ *     /etc/ld-musl-<arch>.path   the same for musl
+ *     /dev/...                   nodes, made by root and bound for others
+ *     <tree>                     a tmpfs with binds and links, read-only at the end
+ *     /proc/<dir>                covered by a few files: it tells of no other device
  *
  * The files of the linker go into the box's own upper directory: a mount there would be
  * in the way of an ldconfig that the image runs itself. What is read of the image is
@@ -40,8 +39,7 @@ static const struct box_extras *extras_of(const struct mounter *m)
     return m->p->spec->extras;
 }
 
-/* ---- the spec
- * -------------------------------------------------------------------------------- */
+/* ---- the spec ------------------------------------------------------------------- */
 
 static bool is_plain(const char *path)
 {
@@ -90,14 +88,10 @@ int extras_check(const struct box_spec *spec, struct err *e)
     for (size_t i = 0; i < x->n_links; i++)
         if (check_place(x->links[i].path, e) < 0)
             return -1;
-    for (size_t i = 0; i < x->n_files; i++)
-        if (check_place(x->files[i].path, e) < 0)
-            return -1;
     return 0;
 }
 
-/* ---- files in the root
- * ------------------------------------------------------------------------- */
+/* ---- files in the root ---------------------------------------------------------- */
 
 /* directory and last name of a path, the directory made when it is missing */
 static int open_parent(int root, const char *path, int *dir, const char **name,
@@ -149,8 +143,7 @@ static bool read_image_file(int root, const char *path, struct buf *out, size_t 
            fd_read_all(fd, out, max, &e) == 0;
 }
 
-/* ---- the dynamic linker
- * ------------------------------------------------------------------------ */
+/* ---- the dynamic linker --------------------------------------------------------- */
 
 static void write_cache(const struct mounter *m)
 {
@@ -213,9 +206,7 @@ int extras_etc(const struct mounter *m, struct err *e)
     return 0;
 }
 
-/* ---- /dev
- * ---------------------------------------------------------------------------------------
- */
+/* ---- /dev ----------------------------------------------------------------------- */
 
 static bool is_device(int dir, const char *name, const struct box_device *d)
 {
@@ -264,8 +255,7 @@ int extras_dev(const struct mounter *m, struct err *e)
     return 0;
 }
 
-/* ---- the tree, binds, links
- * ---------------------------------------------------------------------- */
+/* ---- the tree, binds, links ----------------------------------------------------- */
 
 static int make_tree(const struct mounter *m, int *tree, struct err *e)
 {
@@ -309,19 +299,10 @@ int extras_root(const struct mounter *m, struct err *e)
     for (size_t i = 0; i < x->n_links; i++)
         if (make_link(m, &x->links[i], e) < 0)
             return -1;
-    for (size_t i = 0; i < x->n_files; i++) {
-        AUTO_FD int dir = -1;
-        const char *name;
-        if (open_parent(m->root_fd, x->files[i].path, &dir, &name, e) < 0 ||
-            put_file(dir, name, x->files[i].text.ptr, x->files[i].text.len, e) < 0)
-            return -1;
-    }
     return tree < 0 ? 0 : mnt_set(tree, ATTR_RDONLY | ATTRS_TREE, false, e);
 }
 
-/* ---- /proc
- * ----------------------------------------------------------------------------------------
- */
+/* ---- /proc ---------------------------------------------------------------------- */
 
 /* A driver's directory tells of all cards. It is covered by one that has just the given
  * files. */

@@ -2,10 +2,12 @@
 /* ldcache.c - /etc/ld.so.cache, read and written without ldconfig
  *
  *      0  "glibc-ld.so.cache1.1"
- *     20  u32 libraries   24  u32 bytes of text   28  u8 byte order (2 little, 0 not
- * said) 32  u32 offset of extensions, 0: none       36  12 bytes of nothing 48  a
- * library each: i32 flags, u32 name, u32 path, u32 OS version, u64 hwcap the text; name
- * and path are offsets from byte 0 and end with a NUL
+ *     20  u32 libraries
+ *     24  u32 bytes of text
+ *     28  u8 byte order: 2 little, 0 not said
+ *     32  u32 offset of extensions, 0: none; then 12 bytes of nothing
+ *     48  a library each: i32 flags, u32 name, u32 path, u32 OS version, u64 hwcap
+ *         the text; name and path are offsets from byte 0 and end with a NUL
  *
  * Older files begin with "ld.so-1.7.0" and a table of their own, and the above follows,
  * its offsets counted from its own beginning. The dynamic linker looks a name up by
@@ -37,8 +39,7 @@ static uint32_t u32_at(const char *p)
     return v;
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------- */
 
 static int bad(struct err *e, const char *what)
 {
@@ -122,8 +123,7 @@ int ldcache_read_in(struct arena *a, struct str s, struct ldcache_lib **out, siz
     return 0;
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------- */
 
 static uint64_t take_number(const char **p)
 {

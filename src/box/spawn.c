@@ -442,7 +442,11 @@ static int attempt(struct box *b, struct plan *p, struct err *e)
         child_main(p, euid, egid);
     }
     (void)close(p->sock);
-    if (b->pid < 0 || open_userns(b, p, e) < 0)
+    if (b->pid < 0)
+        return -1;
+    if (p->spec->born) /* it has no job yet */
+        p->spec->born(p->spec->born_ctx, b->pid);
+    if (open_userns(b, p, e) < 0)
         return -1;
     return converse(b, p, e);
 }

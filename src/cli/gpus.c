@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gpus.c - GPUs for a command that is no task of a run (box --gpus)
  *
- * The process that runs the box holds the leases; they end with it. Which GPUs: a number, all, some
- * by name, or a number of a type as pipelines spell it.
+ * The process that runs the box holds the leases; they end with it. Which GPUs: a
+ * number, all, some by name, or a number of a type as pipelines spell it.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -43,7 +43,8 @@ static int named(struct cli *c, struct gpus_lent *l, const char *list, struct er
         l->wanted[l->n_wanted++] = g;
     }
     l->count = (unsigned)l->n_wanted;
-    return l->count ? 0 : err_set(e, ERR_INPUT, "--gpus device=: name at least one GPU");
+    return l->count ? 0
+                    : err_set(e, ERR_INPUT, "--gpus device=: name at least one GPU");
 }
 
 /* N, all or TYPE=N */
@@ -56,7 +57,8 @@ static int counted(struct gpus_lent *l, const char *text, struct err *e)
     unsigned long n = all ? 1 : strtoul(number, &end, 10);
 
     if (!all && (end == number || *end || n < 1 || n > LEASE_MAX))
-        return err_set(e, ERR_INPUT, "--gpus %.80s: want N, all, none, device=ID,ID or TYPE=N", text);
+        return err_set(e, ERR_INPUT,
+                       "--gpus %.80s: want N, all, none, device=ID,ID or TYPE=N", text);
     w.count = (unsigned)n;
     if (gpu_match(&l->set, &w, l->wanted, &l->n_wanted, notice, e) < 0)
         return -1;
@@ -69,7 +71,8 @@ static int counted(struct gpus_lent *l, const char *text, struct err *e)
         w.count += !w.count;
     }
     l->count = w.count;
-    return gpu_enough(&w, l->wanted, l->n_wanted, e) < 0 ? err_at(e, "--gpus %s", text) : 0;
+    return gpu_enough(&w, l->wanted, l->n_wanted, e) < 0 ? err_at(e, "--gpus %s", text)
+                                                         : 0;
 }
 
 static int wait_for(struct cli *c, struct gpus_lent *l, int64_t wait_ms, struct err *e)
@@ -79,8 +82,8 @@ static int wait_for(struct cli *c, struct gpus_lent *l, int64_t wait_ms, struct 
                            .n = l->n_wanted,
                            .count = l->count,
                            .shared = c->cfg.run.gpus_shared,
-                           .who = arena_printf(&c->a, "dugout box %s (pid %d)", c->args[0],
-                                               (int)getpid())};
+                           .who = arena_printf(&c->a, "dugout box %s (pid %d)",
+                                               c->args[0], (int)getpid())};
     struct ticket t;
     int rc;
 
@@ -105,7 +108,8 @@ static int check_cuda(const struct gpus_lent *l, const struct box_spec *s, size_
         return 0;
     switch (gpu_require(s->envp, n_env, l->set.nvidia_driver, why)) {
     case GPU_REQUIRE_FAILED:
-        return err_set(e, ERR_MISSING, "%s (NVIDIA_DISABLE_REQUIRE=1 tries all the same)", why);
+        return err_set(e, ERR_MISSING,
+                       "%s (NVIDIA_DISABLE_REQUIRE=1 tries all the same)", why);
     case GPU_REQUIRE_MAYBE:
         log_note("%s", why);
         break;
@@ -115,8 +119,15 @@ static int check_cuda(const struct gpus_lent *l, const struct box_spec *s, size_
     return 0;
 }
 
-static int lend(struct cli *c, struct box_spec *s, struct gpus_lent *l, const char *text,
-                struct err *e)
+static void on_born(void *ctx, pid_t pid)
+{
+    const struct lease *l = ctx;
+
+    lease_box(l->fds, l->n, pid);
+}
+
+static int lend(struct cli *c, struct box_spec *s, struct gpus_lent *l,
+                const char *text, struct err *e)
 {
     int64_t wait_ms = c->cfg.run.gpu_wait_ms;
     size_t n_env = 0;
@@ -128,18 +139,23 @@ static int lend(struct cli *c, struct box_spec *s, struct gpus_lent *l, const ch
         return -1;
     drain_load(&l->set, c->home);
     l->wanted = arena_alloc(&c->a, (l->set.n + 1) * sizeof(struct gpu *));
-    if ((strncmp(text, "device=", 7) == 0 ? named(c, l, text + 7, e) : counted(l, text, e)) < 0 ||
+    if ((strncmp(text, "device=", 7) == 0 ? named(c, l, text + 7, e)
+                                          : counted(l, text, e)) < 0 ||
         wait_for(c, l, wait_ms, e) < 0 || check_cuda(l, s, n_env, e) < 0 ||
-        grant_make(&c->a, &l->set, l->lease.gpus, l->lease.n, s->envp, n_env, &l->grant, e) < 0)
+        grant_make(&c->a, &l->set, l->lease.gpus, l->lease.n, s->envp, n_env, &l->grant,
+                   e) < 0)
         return -1;
     for (size_t i = 0; i < l->grant.n_notices; i++)
         log_note("%s", l->grant.notices[i]);
     s->envp = l->grant.env;
     s->extras = &l->grant.x;
+    s->born = on_born;
+    s->born_ctx = &l->lease;
     return 0;
 }
 
-int gpus_lend(struct cli *c, struct box_spec *s, struct gpus_lent **gives, struct err *e)
+int gpus_lend(struct cli *c, struct box_spec *s, struct gpus_lent **gives,
+              struct err *e)
 {
     const char *text = opt_text(c, "gpus");
     struct gpus_lent *l;

@@ -3,8 +3,8 @@
  *
  *     cdiVersion: 0.6.0
  *     kind: nvidia.com/gpu
- *     containerEdits: {env, deviceNodes, mounts, hooks}      for every box with one of
- * the devices devices:
+ *     containerEdits: {env, deviceNodes, mounts, hooks}   for a box with any of them
+ *     devices:
  *     - name: "0"
  *       containerEdits: {...}
  *
@@ -88,8 +88,7 @@ static void unknown_key(const struct parse *p, const struct member *m)
                      m->key_pos.line, m->key.ptr);
 }
 
-/* ---- edits
- * --------------------------------------------------------------------------------- */
+/* ---- edits ---------------------------------------------------------------------- */
 
 static int read_env(const struct parse *p, const struct node *n, struct cdi_edits *x,
                     struct err *e)
@@ -275,8 +274,7 @@ static int read_edits(const struct parse *p, const struct node *n, struct cdi_ed
     return 0;
 }
 
-/* ---- devices, and the whole
- * ------------------------------------------------------------------ */
+/* ---- devices, and the whole ----------------------------------------------------- */
 
 static bool is_name(const char *z)
 {

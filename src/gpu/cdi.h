@@ -62,8 +62,7 @@ struct cdi_spec {
 int cdi_parse_in(struct arena *a, const char *file, struct str text,
                  struct cdi_spec *out, struct err *e);
 
-/* ---- used below gpu_find() and grant_make()
- * ------------------------------------------------------ */
+/* ---- used below gpu_find() and grant_make() ------------------------------------- */
 
 struct granting;
 

@@ -26,8 +26,7 @@
 
 #define SPECS_MAX 64
 
-/* ---- finding
- * ------------------------------------------------------------------------------- */
+/* ---- finding -------------------------------------------------------------------- */
 
 static void note(struct gpu_set *s, const char *text)
 {
@@ -188,8 +187,7 @@ void cdi_load(struct gpu_set *s)
     }
 }
 
-/* ---- is it what it says?
- * ----------------------------------------------------------------------- */
+/* ---- is it what it says? -------------------------------------------------------- */
 
 /* the numbers of a node: those of the host's, which must be those of the file when it
  * has any */
@@ -272,9 +270,7 @@ static bool gives_just(struct gpu_set *s, const struct cdi_edits *x,
     return has;
 }
 
-/* ---- hooks
- * ----------------------------------------------------------------------------------------
- */
+/* ---- hooks ---------------------------------------------------------------------- */
 
 /* "--link A" or "--link=A"; NULL at the end. *i moves on */
 static const char *next_value(const struct cdi_hook *h, const char *flag, size_t *i)
@@ -377,9 +373,7 @@ static int do_hook(struct granting *w, const struct cdi_spec *c,
         c->file, h->path, what[0] ? " " : "", what);
 }
 
-/* ---- doing it
- * -----------------------------------------------------------------------------------
- */
+/* ---- doing it ------------------------------------------------------------------- */
 
 static int check_edits(struct gpu_set *s, const struct cdi_spec *c,
                        const struct cdi_edits *x, struct err *e)

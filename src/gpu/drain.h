@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* drain.h - GPUs that nobody is to get, and how it is found out that one should be
- * drained
+/* drain.h - GPUs that nobody is to get, and how it is found out that one failed
  *
  * A drained GPU is a small text file, drain.<id>: in the directory of the locks, where
  * the whole machine sees it until it is rebooted, and for drains by hand in HOME/gpus

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* elf.c - the name that a shared object goes by
  *
- *     header -> program headers -> PT_DYNAMIC -> DT_SONAME: offset in the text at
- * DT_STRTAB, an address, which the PT_LOAD that covers it turns into an offset of the
- * file
+ *     header -> program headers -> PT_DYNAMIC -> DT_SONAME, an offset in the text at
+ *     DT_STRTAB, an address, which the PT_LOAD around it turns into a place in the file
  *
  * Every offset is read with pread(2) and a length that was asked for: what lies outside
  * the file is a short read, and a short read is "no".

@@ -32,8 +32,7 @@ const char *gpu_vendor_name(enum gpu_vendor v)
     return vendor_names[v];
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------ */
+/* ---- reading -------------------------------------------------------------------- */
 
 int root_open(const struct gpu_set *s, const char *path, int flags)
 {
@@ -160,8 +159,7 @@ int root_major(const struct gpu_set *s, const char *name)
     return -1;
 }
 
-/* ---- building the list
- * --------------------------------------------------------------------- */
+/* ---- building the list ---------------------------------------------------------- */
 
 struct gpu *gpu_add(struct gpu_set *s, enum gpu_vendor v)
 {
@@ -260,8 +258,7 @@ void gpu_set_done(struct gpu_set *s)
     *s = (struct gpu_set){.root_fd = -1};
 }
 
-/* ---- by name
- * --------------------------------------------------------------------------------- */
+/* ---- by name -------------------------------------------------------------------- */
 
 static bool is_called(const struct gpu *g, const char *what)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gpu.h - the GPUs of this machine: which there are, who has them, what a box needs of
- * them
+/* gpu.h - the GPUs of this machine: which there are, who has them, what a box needs
  *
  *     gpu_find -> gpu_match (what a task asks for) -> lease_take -> grant_make -> box
  *
@@ -78,8 +77,7 @@ void gpu_set_done(struct gpu_set *s);
  * address. NULL and ERR_MISSING or ERR_INPUT. */
 struct gpu *gpu_named(struct gpu_set *s, const char *what, struct err *e);
 
-/* ---- what a task asks for
- * -------------------------------------------------------------------- */
+/* ---- what a task asks for ------------------------------------------------------- */
 
 struct gpu_want {
     struct str type; /* as in the pipeline: nvidia.com/gpu, NVIDIA_TESLA_T4,
@@ -107,9 +105,7 @@ static inline bool gpu_ready(const struct gpu *g)
     return !g->unusable[0] && !g->drained[0];
 }
 
-/* ---- CUDA
- * ------------------------------------------------------------------------------------
- */
+/* ---- CUDA ----------------------------------------------------------------------- */
 
 enum gpu_require { GPU_REQUIRE_MET, GPU_REQUIRE_MAYBE, GPU_REQUIRE_FAILED };
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* grant.c - what a box gets together with its GPUs
  *
- *              nodes               files                          environment
- *     NVIDIA   nvidiactl, uvm,     libraries of the driver's NVIDIA_VISIBLE_DEVICES:
- * what it nvidia<minor>,      version, nvidia-smi,           got; CUDA_DEVICE_ORDER, so
- * that MIG capabilities    firmware, /proc of its cards   numbers mean the same
- * everywhere AMD      kfd, renderD<n>     none: the image has them ROCR_VISIBLE_DEVICES
- *     Intel    renderD<n>          none
- *     Tegra    as the board says   as the board says
+ *             nodes                  files                     environment
+ *     NVIDIA  nvidiactl, uvm,        the driver's libraries,   NVIDIA_VISIBLE_DEVICES,
+ *             nvidia<minor>,         nvidia-smi, firmware,     CUDA_DEVICE_ORDER
+ *             MIG capabilities       /proc of its cards
+ *     AMD     kfd, renderD<n>        the image has them        ROCR_VISIBLE_DEVICES
+ *     Intel   renderD<n>             the image has them
+ *     Tegra   as the board says      as the board says
  *
  * What separates boxes is that the other nodes are not there and that the device rule
  * of the cgroup does not know them; the variables are for programs that read them.
@@ -27,8 +27,7 @@
 #include "gpu/cdi.h"
 #include "gpu/inside.h"
 
-/* ---- adding
- * ---------------------------------------------------------------------------------- */
+/* ---- adding --------------------------------------------------------------------- */
 
 #define ADD(w, list, count)                                                            \
     (w->g->x.list = arena_grow(w->a, (void *)(uintptr_t)w->g->x.list, &w->g->x.count,  \
@@ -89,12 +88,6 @@ void grant_lib_dir(struct granting *w, const char *dir)
     *d = arena_strdup(w->a, dir);
 }
 
-void grant_file(struct granting *w, const char *path, struct str text)
-{
-    struct box_file *f = ADD(w, files, n_files);
-    *f = (struct box_file){arena_strdup(w->a, path), arena_str(w->a, text)};
-}
-
 void grant_proc(struct granting *w, const char *path, struct str text)
 {
     struct box_file *f = ADD(w, proc_files, n_proc_files);
@@ -138,8 +131,7 @@ void grant_env(struct granting *w, const char *name, const char *value)
     w->g->env[w->g->n_env - 1] = kv;
 }
 
-/* ---- each vendor's
- * ---------------------------------------------------------------------------- */
+/* ---- each vendor's -------------------------------------------------------------- */
 
 static void join_ids(struct granting *w, struct gpu *const *gpus, size_t n,
                      enum gpu_vendor v, const char *name)
@@ -262,9 +254,7 @@ static int grant_tegra(struct granting *w)
     return 0;
 }
 
-/* ---- all
- * ---------------------------------------------------------------------------------------
- */
+/* ---- all ------------------------------------------------------------------------ */
 
 static unsigned vendors_of(struct gpu *const *gpus, size_t n)
 {

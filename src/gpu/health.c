@@ -3,8 +3,8 @@
  *
  * The driver says it in the kernel's log, with the PCI address of the card:
  *
- *     4,1234,5678901,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=812, GPU has fallen off the
- * bus. 3,1235,5678902,-;amdgpu 0000:c1:00.0: amdgpu: GPU reset(2) failed
+ *     4,1234,5678901,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=8, GPU has fallen off ...
+ *     3,1235,5678902,-;amdgpu 0000:c1:00.0: amdgpu: GPU reset(2) failed
  *
  * The third number is microseconds since boot. A program that reads outside its memory
  * makes an Xid as well, which is its own fault and comes again on any card; those

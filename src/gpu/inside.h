@@ -10,8 +10,7 @@
 #define LIMIT_GPU_DIR 4096         /* entries of one directory */
 #define DRM_MAJOR 226
 
-/* ---- find.c: reading below the root
- * ------------------------------------------------------------ */
+/* ---- find.c: reading below the root --------------------------------------------- */
 
 /* root_text - at most size - 1 bytes of a file, without spaces and line ends around
  * them; "" and false when it cannot be read */
@@ -55,8 +54,7 @@ bool next_line(struct str *rest, struct str *line);
 void tegra_list(struct gpu_set *s,
                 bool (*fn)(void *ctx, struct str kind, const char *path), void *ctx);
 
-/* ---- grant.c: adding to a grant; texts are copied
- * ------------------------------------------------ */
+/* ---- grant.c: adding to a grant; texts are copied ------------------------------- */
 
 struct granting {
     struct arena *a;
@@ -75,11 +73,10 @@ void grant_bind(struct granting *w, const char *path, const char *dst, bool rw);
 void grant_link(struct granting *w, const char *path, const char *target);
 void grant_lib(struct granting *w, const char *name, const char *path);
 void grant_lib_dir(struct granting *w, const char *dir);
-void grant_file(struct granting *w, const char *path, struct str text);
 void grant_proc(struct granting *w, const char *path, struct str text);
 void grant_env(struct granting *w, const char *name, const char *value);
-const char *grant_env_of(const struct granting *w,
-                         const char *name); /* NULL when absent */
+/* NULL when absent */
+const char *grant_env_of(const struct granting *w, const char *name);
 void grant_notice(struct granting *w, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -92,9 +89,9 @@ bool elf_soname(int fd, char *soname, size_t size);
 
 int root_open(const struct gpu_set *s, const char *path, int flags);
 
-int find_nvidia(struct gpu_set *s, struct err *e); /* nvidia.c */
-int find_pci(struct gpu_set *s,
-             struct err *e); /* pci.c: AMD, Intel, cards without driver */
-int find_tegra(struct gpu_set *s, struct err *e); /* tegra.c */
+/* nvidia.c; pci.c: AMD, Intel, cards without a driver; tegra.c */
+int find_nvidia(struct gpu_set *s, struct err *e);
+int find_pci(struct gpu_set *s, struct err *e);
+int find_tegra(struct gpu_set *s, struct err *e);
 
 #endif

@@ -3,9 +3,9 @@
  *
  * A lock belongs to an open file, and an open file can be inherited and sent. So the
  * engine takes the locks, hands the descriptors to the supervisor with the attempt and
- * closes its own: the supervisor's death, of whatever cause, frees the GPUs in the same
- * instant. Nothing has to be cleaned up, and nothing that is left behind in a file can
- * hold a GPU.
+ * closes its own: the supervisor's death, of whatever cause, frees them in the same
+ * instant, and nothing has to be cleaned up. Its box dies an instant later; so whoever
+ * gets the lock also looks whether PID 1 of the last box is gone.
  *
  * Decisions are made under one lock ("queue"). Whoever decides looks at the tickets in
  * order and sets aside what those before him are going to take: if enough is free for
@@ -32,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "gpu/inside.h"
 
@@ -41,8 +42,7 @@
 #define POOL_MAX 512
 #define ALIVE_S 5 /* one who has not asked for so long is passed over */
 
-/* ---- the directory
- * -------------------------------------------------------------------------- */
+/* ---- the directory -------------------------------------------------------------- */
 
 static int make_shared_dir(int at, const char *name, struct err *e)
 {
@@ -145,8 +145,7 @@ static bool try_lock(int fd, int op)
     return rc == 0;
 }
 
-/* ---- small ends
- * ------------------------------------------------------------------------------- */
+/* ---- small ends ----------------------------------------------------------------- */
 
 void lease_init(struct lease *l)
 {
@@ -175,8 +174,7 @@ void ticket_drop(struct ticket *t)
     ticket_init(t);
 }
 
-/* ---- what is free
- * ------------------------------------------------------------------------------- */
+/* ---- what is free --------------------------------------------------------------- */
 
 /* one GPU that somebody may want; we hold its lock when it is free */
 struct pooled {
@@ -201,6 +199,21 @@ static void pool_done(struct pool *p)
     free(p->items);
 }
 
+/* "who\nPID TICKS\n": does the box of the last holder still live? A number that is not
+ * to be seen from here (another pid namespace) counts as gone. */
+static bool box_lingers(int fd)
+{
+    char text[GPU_TEXT_BYTES + 64], *line;
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    unsigned long long ticks = 0;
+    int pid = 0;
+
+    text[n > 0 ? n : 0] = 0;
+    line = strchr(text, '\n');
+    return line && sscanf(line + 1, "%d %llu", &pid, &ticks) == 2 && pid > 1 && ticks &&
+           clock_process_ticks(pid) == ticks;
+}
+
 static struct pooled *pool_get(struct pool *p, const char *name)
 {
     struct pooled *x;
@@ -220,16 +233,14 @@ static struct pooled *pool_get(struct pool *p, const char *name)
         return x;
     x->idle = try_lock(x->fd, LOCK_EX);
     if ((!x->idle && !(p->shared && try_lock(x->fd, LOCK_SH))) ||
-        !is_current(p->dir, name, x->fd)) {
+        !is_current(p->dir, name, x->fd) || (x->idle && box_lingers(x->fd))) {
         (void)close(x->fd);
         x->fd = -1;
     }
     return x;
 }
 
-/* ---- tickets
- * ----------------------------------------------------------------------------------------
- */
+/* ---- tickets -------------------------------------------------------------------- */
 
 static int by_text(const void *a, const void *b)
 {
@@ -347,9 +358,7 @@ static void serve_first(struct pool *p, const char *ticket)
         its[i]->set_aside = true;
 }
 
-/* ---- choosing
- * ---------------------------------------------------------------------------------------
- */
+/* ---- choosing ------------------------------------------------------------------- */
 
 static bool is_free(const struct pooled *x)
 {
@@ -368,6 +377,22 @@ static size_t free_on(struct pool *p, const struct lease_want *w, int numa)
              (numa == -2 || w->candidates[i]->numa == numa);
     }
     return n;
+}
+
+void lease_box(const int *fds, size_t n, pid_t pid)
+{
+    unsigned long long ticks = clock_process_ticks(pid);
+
+    for (size_t i = 0; i < n; i++) {
+        char text[GPU_TEXT_BYTES + 64];
+        ssize_t len = pread(fds[i], text, GPU_TEXT_BYTES, 0);
+        char *end = len > 0 ? memchr(text, '\n', (size_t)len) : NULL;
+        int more;
+        if (!end)
+            continue;
+        more = snprintf(end + 1, 48, "%d %llu\n", (int)pid, ticks);
+        (void)!pwrite(fds[i], end + 1, (size_t)more, end + 1 - text);
+    }
 }
 
 static void note_holder(int fd, const char *who)
@@ -466,7 +491,7 @@ void lease_holder(const struct gpu_set *s, const struct gpu *g,
     lease_file_name("gpu", g->id, name);
     fd = queue < 0 ? -1
                    : openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 || try_lock(fd, LOCK_EX))
+    if (fd < 0 || (try_lock(fd, LOCK_EX) && !box_lingers(fd)))
         return;
     n = pread(fd, out, GPU_TEXT_BYTES - 16, 0);
     out[n > 0 ? n : 0] = 0;
@@ -476,7 +501,10 @@ void lease_holder(const struct gpu_set *s, const struct gpu *g,
             *c = '?';
     if (!out[0])
         (void)snprintf(out, GPU_TEXT_BYTES, "somebody");
-    if (try_lock(fd, LOCK_SH))
+    if (try_lock(fd, LOCK_EX))
+        (void)snprintf(out + strlen(out), GPU_TEXT_BYTES - strlen(out),
+                       ", whose box has not died yet");
+    else if (try_lock(fd, LOCK_SH))
         (void)snprintf(out + strlen(out), GPU_TEXT_BYTES - strlen(out), " (shared)");
 }
 

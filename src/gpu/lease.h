@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lease.h - who has which GPU: kernel locks, so that a crash frees what it held
  *
- * One directory for the whole machine, <root>/run/lock/dugout (or
- * <root>/tmp/dugout.lock where there is no /run/lock), mode 01777:
+ * One directory for the whole machine, mode 01777: <root>/run/lock/dugout, or
+ * <root>/tmp/dugout.lock where there is no /run/lock.
  *
- *     gpu.<id>      flock'ed for as long as somebody has the GPU: exclusively, or
- * shared with others that share. Its text says who, for people; the lock is the truth.
- *     ticket.<n>    flock'ed by one who waits; its text: how many, of which. <n> is the
- * order. queue         flock'ed around every decision; its text: the last <n>
- *     drain.<id>    see drain.h
+ *     gpu.<id>     flock'ed while somebody has the GPU, exclusively or shared with
+ * others that share. Its text: who, for people; on the next line PID 1 of the box,
+ * which has to be gone, too, before somebody else gets it ticket.<n>   flock'ed by one
+ * who waits; its text: how many, of which. <n>: the order queue        flock'ed around
+ * every decision; its text: the last <n> drain.<id>   see drain.h
  */
 #ifndef GPU_LEASE_H
 #define GPU_LEASE_H
+
+#include <sys/types.h>
 
 #include "gpu/gpu.h"
 
@@ -24,6 +26,13 @@ struct lease {
     struct gpu *gpus[LEASE_MAX]; /* borrowed from the set */
     size_t n;
 };
+
+/* lease_box - the box that has these GPUs, by its PID 1 as we see it
+ *
+ * Nobody else gets them before that process is gone, even when the locks are free: the
+ * box of a killed supervisor takes a moment to die, and one that hangs in a driver may
+ * never. */
+void lease_box(const int *fds, size_t n, pid_t pid);
 
 /* a place in the queue; zeroed and then ticket_init'ed = none */
 struct ticket {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nvidia.c - NVIDIA cards and MIG instances, from what their driver shows in /proc
  *
- *     /proc/driver/nvidia/version                    the driver's version
- *     /proc/driver/nvidia/gpus/<pci>/information     model, UUID, minor of
- * /dev/nvidia<minor> /proc/driver/nvidia/capabilities/gpu<minor>/mig/gi<G>/ci<C>/access
- *                                                    an instance that exists
- *     /proc/driver/nvidia-caps/mig-minors            "gpu0/gi1/ci0/access 31": minors
- * of all nvidia-caps that there could be /proc/devices majors, all but 195 given out at
- * load time
+ *     /proc/driver/nvidia/version      the driver's version
+ *     .../nvidia/gpus/<pci>/information
+ *                                      model, UUID, minor of /dev/nvidia<minor>
+ *     .../nvidia/capabilities/gpu<minor>/mig/gi<G>/ci<C>/access
+ *                                      an instance that exists
+ *     .../nvidia-caps/mig-minors       "gpu0/gi1/ci0/access 31": minors of all
+ *                                      nvidia-caps that there could be
+ *     /proc/devices                    majors, all but 195 given out at load time
  *
  * The place of a card is its rank by PCI address, as NVML counts; its minor may be
  * another.
@@ -72,8 +73,7 @@ static void copy_field(struct str text, const char *key, char *out, size_t size)
     (void)snprintf(out, size, "%.*s", STR_ARG(v));
 }
 
-/* ---- MIG
- * ---------------------------------------------------------------------------------- */
+/* ---- MIG ------------------------------------------------------------------------ */
 
 /* the number after `prefix` when that is all of name; -1 otherwise */
 static int number_after(const char *name, const char *prefix)
@@ -163,9 +163,7 @@ static size_t find_instances(struct gpu_set *s, struct gpu card)
     return found;
 }
 
-/* ---- cards
- * -----------------------------------------------------------------------------------
- */
+/* ---- cards ---------------------------------------------------------------------- */
 
 static void read_card(struct gpu_set *s, struct gpu *g, struct str info)
 {

@@ -9,9 +9,8 @@
  * for each name that programs ask for:
  *
  *     /usr/local/dugout/nv/lib/libcuda.so.535.104.05   bound
- *     /usr/local/dugout/nv/lib/libcuda.so.1            link: what the file calls itself
- *     /usr/local/dugout/nv/lib/libcuda.so              link: what dlopen(3) is asked
- * for
+ *     /usr/local/dugout/nv/lib/libcuda.so.1       link: what the file calls itself
+ *     /usr/local/dugout/nv/lib/libcuda.so         link: what dlopen(3) is asked for
  *
  * The general loaders (libGL, libEGL, libOpenCL) are the image's own: those of the host
  * may want a newer libc than the image has.
@@ -101,8 +100,7 @@ static unsigned wanted(const struct granting *w)
     return bits ? bits : UTILITY | COMPUTE;
 }
 
-/* ---- where they are
- * ----------------------------------------------------------------------------- */
+/* ---- where they are ------------------------------------------------------------- */
 
 struct search {
     struct granting *w;
@@ -192,9 +190,7 @@ static void look_where_the_linker_does(struct search *x)
                                (size_t)(strrchr(libs[i].path, '/') - libs[i].path)));
 }
 
-/* ---- the rest
- * ------------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------- */
 
 static void bind_programs(struct granting *w, unsigned want)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pci.c - AMD and Intel GPUs, and cards that nobody drives
  *
- *     /sys/bus/pci/devices/<pci>/{vendor,class,numa_node}   class 03xxxx: display
- *     /sys/bus/pci/devices/<pci>/drm/renderD<minor>         the node that computes:
- * 226:<minor> /sys/class/kfd/kfd/topology/nodes/<n>/properties      AMD's compute
- * devices, which need /dev/kfd beside the render node
+ *     /sys/bus/pci/devices/<pci>/vendor, class, numa_node     class 03xxxx: display
+ *     /sys/bus/pci/devices/<pci>/drm/renderD<minor>   the node that computes,
+ * 226:<minor> /sys/class/kfd/kfd/topology/nodes/<n>/properties AMD's compute devices,
+ * which need /dev/kfd beside that node
  *
  * Their user space is part of the image, so nodes are all that a box needs. A card
  * whose driver is not loaded is listed as unusable: "there is no GPU" would be a

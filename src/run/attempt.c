@@ -546,35 +546,12 @@ int attempt_bury(int dir_fd, const char *why, bool *alive, struct err *e)
     return result_write(dir_fd, &r, e);
 }
 
-/* field 22 of /proc/PID/stat, in clock ticks since boot; 0 when there is no such process */
-static unsigned long long start_ticks(pid_t pid)
-{
-    AUTO_BUF struct buf text = {0};
-    struct err e;
-    char path[40];
-    const char *p;
-    unsigned long long ticks = 0;
-
-    buf_init(&text, 4096);
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    {
-        AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || fd_read_all(fd, &text, 4096, &e) < 0)
-            return 0;
-    }
-    p = strrchr(buf_str(&text), ')'); /* the name may hold anything, ')' too */
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    if (p)
-        (void)sscanf(p + 1, "%llu", &ticks);
-    return ticks;
-}
-
 int pid_file_write(int dir_fd, const char *name, struct err *e)
 {
     char text[128];
 
-    snprintf(text, sizeof text, "%d %llu %s\n", (int)getpid(), start_ticks(getpid()),
+    snprintf(text, sizeof text, "%d %llu %s\n", (int)getpid(),
+             clock_process_ticks(getpid()),
              clock_boot_id());
     return fd_write_file(dir_fd, name, text, strlen(text), 0640, false, e);
 }
@@ -595,7 +572,7 @@ int pid_file_open(int dir_fd, const char *name, int *gives_pidfd, struct err *e)
     if (strcmp(boot, clock_boot_id()) != 0)
         return err_set(e, ERR_MISSING, "its process was of an earlier boot");
     fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd < 0 || start_ticks(pid) != ticks)
+    if (fd < 0 || clock_process_ticks(pid) != ticks)
         return err_set(e, ERR_MISSING,
                        "its process (pid %d) is not to be seen from here (another pid namespace?)",
                        pid);

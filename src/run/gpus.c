@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gpus.c - the GPUs of a run's tasks: checked before the start, leased at the launch
  *
- *     gpus_check      before anything is recorded: are there enough, does the driver suit the image
- *     gpus_take       at the launch: the locks, which travel to the supervisor with task_spawn();
- *                     or a place in the queue of the whole machine
- *     gpus_handed     the supervisor has them: ours are closed, its death frees them
- *     gpus_ended      what this run may have at a time (--gpus N) is counted
+ *     gpus_check    before anything is recorded: are there enough, does the driver suit
+ *     gpus_take     at the launch: the locks, which travel to the supervisor with the
+ *                   spawn, or a place in the queue of the whole machine
+ *     gpus_handed   the supervisor has them: ours are closed, its death frees them
+ *     gpus_ended    what this run may have at a time (--gpus N) is counted
  *
- * An engine keeps one ticket for each kind of accelerator, for the first of its tasks that waits;
- * the others wait behind that one here. So ten thousand tasks of a loop stand in the machine's
- * queue as one, and runs take turns.
+ * An engine keeps one ticket for each kind of accelerator, for the first of its tasks
+ * that waits; the others wait behind that one here. So ten thousand tasks of a loop
+ * stand in the machine's queue as one, and runs take turns.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ struct job_gpus {
     struct gpu_set set; /* what the lease points into */
 };
 
-/* ---- the machine ---------------------------------------------------------------------------- */
+/* ---- the machine
+ * ---------------------------------------------------------------------------- */
 
 static int look(struct engine *en, struct gpu_set *s, struct err *e)
 {
@@ -39,19 +40,23 @@ static int look(struct engine *en, struct gpu_set *s, struct err *e)
     return 0;
 }
 
-static int match(struct engine *en, struct gpu_set *s, const struct gpu_want *w, struct gpu ***out,
-                 size_t *n, char notice[GPU_TEXT_BYTES], struct err *e)
+static int match(struct engine *en, struct gpu_set *s, const struct gpu_want *w,
+                 struct gpu ***out, size_t *n, char notice[GPU_TEXT_BYTES],
+                 struct err *e)
 {
     *out = arena_alloc(&s->a, (s->n + 1) * sizeof(struct gpu *));
     if (gpu_match(s, w, *out, n, notice, e) < 0)
         return -1;
     if (en->o.gpus_max && w->count > en->o.gpus_max)
-        return err_set(e, ERR_INPUT, "it asks for %u GPUs, and --gpus %u is all that this run may have",
-                       w->count, en->o.gpus_max);
+        return err_set(
+            e, ERR_INPUT,
+            "it asks for %u GPUs, and --gpus %u is all that this run may have",
+            w->count, en->o.gpus_max);
     return gpu_enough(w, *out, *n, e);
 }
 
-/* ---- before the start ------------------------------------------------------------------------ */
+/* ---- before the start
+ * ------------------------------------------------------------------------ */
 
 /* how many; 0 when that is known later only or is no number (checked when it is) */
 static uint32_t constant_count(struct str count)
@@ -71,17 +76,20 @@ static uint32_t constant_count(struct str count)
 int gpus_check(struct engine *en, const struct executor *x, const struct image_use *img,
                struct err *e)
 {
-    struct gpu_want w = {x->res.accelerator_type, constant_count(x->res.accelerator_count)};
+    struct gpu_want w = {x->res.accelerator_type,
+                         constant_count(x->res.accelerator_count)};
     char notice[GPU_TEXT_BYTES], why[GPU_TEXT_BYTES];
     struct gpu_set s = {0};
     struct gpu **found;
     size_t n;
     int rc;
 
-    if ((!w.type.len && !x->res.accelerator_count.len) || placeholder_any(w.type) || !w.count)
+    if ((!w.type.len && !x->res.accelerator_count.len) || placeholder_any(w.type) ||
+        !w.count)
         return 0;
     if (en->o.gpus_none) {
-        engine_notice(en, NULL, "executor %.*s asks for a GPU and runs without (--gpus none)",
+        engine_notice(en, NULL,
+                      "executor %.*s asks for a GPU and runs without (--gpus none)",
                       STR_ARG(x->label));
         return 0;
     }
@@ -91,10 +99,12 @@ int gpus_check(struct engine *en, const struct executor *x, const struct image_u
     if (rc == 0 && notice[0])
         engine_notice(en, NULL, "executor %.*s: %s", STR_ARG(x->label), notice);
     if (rc == 0 && img && n && found[0]->vendor == GPU_NVIDIA)
-        switch (gpu_require((char *const *)img->image.env, img->image.n_env, s.nvidia_driver, why)) {
+        switch (gpu_require((char *const *)img->image.env, img->image.n_env,
+                            s.nvidia_driver, why)) {
         case GPU_REQUIRE_FAILED:
-            rc = err_set(e, ERR_MISSING, "%s (NVIDIA_DISABLE_REQUIRE=1 in the image tries all the same)",
-                         why);
+            rc = err_set(
+                e, ERR_MISSING,
+                "%s (NVIDIA_DISABLE_REQUIRE=1 in the image tries all the same)", why);
             break;
         case GPU_REQUIRE_MAYBE:
             engine_notice(en, NULL, "executor %.*s: %s", STR_ARG(x->label), why);
@@ -108,7 +118,8 @@ int gpus_check(struct engine *en, const struct executor *x, const struct image_u
     return rc;
 }
 
-/* ---- at the launch ------------------------------------------------------------------------------ */
+/* ---- at the launch
+ * ------------------------------------------------------------------------------ */
 
 static struct job **head_of(struct engine *en, const struct job *j)
 {
@@ -117,7 +128,8 @@ static struct job **head_of(struct engine *en, const struct job *j)
     for (size_t i = 0; i < HEADS; i++) {
         if (!en->gpu_heads[i])
             empty = empty ? empty : &en->gpu_heads[i];
-        else if (str_eq(en->gpu_heads[i]->res.accelerator_type, j->res.accelerator_type))
+        else if (str_eq(en->gpu_heads[i]->res.accelerator_type,
+                        j->res.accelerator_type))
             return &en->gpu_heads[i];
     }
     return empty;
@@ -191,7 +203,8 @@ static int take(struct engine *en, struct job *j, struct err *e)
 {
     struct gpu_want want = {j->res.accelerator_type, gpus_wanted(en, j)};
     char who[GPU_TEXT_BYTES], notice[GPU_TEXT_BYTES];
-    struct lease_want w = {.count = want.count, .shared = en->o.gpus_shared, .who = who};
+    struct lease_want w = {
+        .count = want.count, .shared = en->o.gpus_shared, .who = who};
     struct gpu **found;
     int rc;
 
@@ -278,5 +291,6 @@ void gpus_handed(struct job *j)
 
 void gpus_ended(struct engine *en, const struct job *j)
 {
-    en->gpus_used -= j->at.n_gpus < en->gpus_used ? (uint32_t)j->at.n_gpus : en->gpus_used;
+    en->gpus_used -=
+        j->at.n_gpus < en->gpus_used ? (uint32_t)j->at.n_gpus : en->gpus_used;
 }

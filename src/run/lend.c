@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lend.c - what the supervisor does about the GPUs of its attempt
  *
- * The engine has chosen and locked them; the supervisor holds the locks and works out anew what
- * their boxes need, as it is now. When a step fails it looks whether a GPU failed under it: then it
- * is the host's failure and not the step's, the GPU is drained, and the next attempt gets another.
+ * The engine has chosen and locked them; the supervisor holds the locks and works out
+ * anew what their boxes need, as it is now. When a step fails it looks whether a GPU
+ * failed under it: then it is the host's failure and not the step's, the GPU is
+ * drained, and the next attempt gets another.
  */
 #include "run/lend.h"
 
@@ -12,9 +13,17 @@
 
 #include "gpu/drain.h"
 #include "gpu/grant.h"
+#include "gpu/lease.h"
 
-int lend_gpus(struct arena *a, const struct attempt *at, struct box_spec *spec, struct result *r,
-              struct err *e)
+static void on_born(void *ctx, pid_t pid)
+{
+    const struct lend_locks *l = ctx;
+
+    lease_box(l->fds, l->n, pid);
+}
+
+int lend_gpus(struct arena *a, const struct attempt *at, const struct lend_locks *locks,
+              struct box_spec *spec, struct result *r, struct err *e)
 {
     struct gpu **gpus = arena_alloc(a, (at->n_gpus + 1) * sizeof *gpus);
     struct grant *g = arena_alloc(a, sizeof *g);
@@ -35,6 +44,8 @@ int lend_gpus(struct arena *a, const struct attempt *at, struct box_spec *spec, 
         return -1;
     spec->envp = g->env;
     spec->extras = &g->x;
+    spec->born = on_born;
+    spec->born_ctx = (void *)(uintptr_t)locks;
     for (size_t i = 0; i < g->n_notices; i++) {
         r->notices = arena_grow(a, r->notices, &r->n_notices, sizeof *r->notices);
         r->notices[r->n_notices - 1] = str_of(g->notices[i]);
@@ -57,7 +68,8 @@ static void drain(const struct attempt *at, const char *id, const char *reason)
     char card[GPU_ID_BYTES];
     struct err ignored;
 
-    (void)snprintf(card, sizeof card, "%s", strncmp(id, "MIG-GPU-", 8) == 0 ? id + 4 : id);
+    (void)snprintf(card, sizeof card, "%s",
+                   strncmp(id, "MIG-GPU-", 8) == 0 ? id + 4 : id);
     if (card != id && strncmp(id, "MIG-", 4) == 0)
         card[strcspn(card, "/")] = 0;
     if (gpu_find(at->gpu_root.ptr, &s, &ignored) == 0)
@@ -65,7 +77,8 @@ static void drain(const struct attempt *at, const char *id, const char *reason)
     gpu_set_done(&s);
 }
 
-bool lend_failed(const struct attempt *at, int64_t since_mono_us, char *why, size_t size)
+bool lend_failed(const struct attempt *at, int64_t since_mono_us, char *why,
+                 size_t size)
 {
     for (size_t i = 0; i < at->n_gpus; i++) {
         const struct attempt_gpu *g = &at->gpus[i];
@@ -74,7 +87,8 @@ bool lend_failed(const struct attempt *at, int64_t since_mono_us, char *why, siz
         if (!health_check(at->gpu_root.ptr, &ref, since_mono_us, text))
             continue;
         drain(at, g->id.ptr, text);
-        (void)snprintf(why, size, "GPU %.*s failed and is drained: %s (dugout gpu undrain %.*s)",
+        (void)snprintf(why, size,
+                       "GPU %.*s failed and is drained: %s (dugout gpu undrain %.*s)",
                        STR_ARG(g->id), text, STR_ARG(g->id));
         return true;
     }

@@ -60,6 +60,7 @@ struct supervisor {
     const char *why;
     bool wall_first;      /* the timer stands for the task's time-out, not for the run's */
     int64_t since_mono_us;
+    struct lend_locks locks;
 };
 
 static void set_error(struct supervisor *s, enum attempt_end end, const char *text)
@@ -202,7 +203,7 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
     }
     spec.envp = env;
     spec.n_mounts = n;
-    if (lend_gpus(&s->a, at, &spec, &s->r, e) < 0)
+    if (lend_gpus(&s->a, at, &s->locks, &spec, &s->r, e) < 0)
         return -1;
     return box_start(&spec, &s->box, e);
 }
@@ -608,6 +609,7 @@ _Noreturn void supervisor_main(const char *dir, const int *locks, size_t n_locks
 
     leave_the_caller(locks, n_locks);
     s.since_mono_us = lend_mono_us();
+    s.locks = (struct lend_locks){locks, n_locks};
     s.r.started_unix_ms = clock_unix_ms();
     s.r.enforced = STR("{}");
     if (take_attempt(&s, dir, &e) < 0) {

@@ -3,10 +3,14 @@
 
 import json
 import os
+import random
+import shutil
+import subprocess
+import time
 
 import pytest
 
-from conftest import pipeline, sh
+from conftest import BIN, pipeline, sh
 
 import gputree
 from gputree import DRIVER, PCI, UUID
@@ -208,6 +212,24 @@ def test_the_drivers_libraries_are_there_by_all_their_names(two):
     assert "Read-only file system" in r.err
 
 
+def test_the_images_own_linker_finds_the_driver_by_its_cache_alone(python_home, tmp_path):
+    cc = shutil.which("gcc")
+    if not cc:
+        pytest.skip("no C compiler for a library")
+    t = use(python_home, gputree.nvidia(tmp_path / "machine"))
+    (tmp_path / "cuda.c").write_text("int cuInit(void) { return 42; }")
+    subprocess.run([cc, "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libcuda.so.1", "-o",
+                    t.root / gputree.LIBDIR / ("libcuda.so." + DRIVER), tmp_path / "cuda.c"], check=True)
+    code = "import ctypes; print(ctypes.CDLL('%s').cuInit(), ctypes.CDLL('libz.so.1') is not None)"
+    try:
+        for name in ("libcuda.so.1", "libcuda.so"):
+            r = python_home.ok("box", "--gpus", "1", "python:3.12-slim", "--", "env", "-u",
+                               "LD_LIBRARY_PATH", "python3", "-c", code % name)
+            assert r.out == "42 True\n"
+    finally:
+        (python_home.home / "config.yaml").unlink()
+
+
 def test_the_device_rule_knows_the_granted_nodes_only(two):
     base = "/sys/fs/cgroup/devices/dugout"
     if not os.path.isdir("/sys/fs/cgroup/devices"):
@@ -282,8 +304,6 @@ def test_links_of_an_image_lead_nowhere(two, tmp_path, tiny_tar):
     os.makedirs(tmp_path / "rootfs/usr/local/cuda/compat")
     os.symlink(canary / "file", tmp_path / "rootfs/usr/local/cuda/compat/libcuda.so.999")
     os.symlink(canary, tmp_path / "rootfs/usr/local/dugout")
-    import shutil
-    import subprocess
     tar = tmp_path / "hostile.tar"
     shutil.copy(tiny_tar, tar)
     subprocess.run(["tar", "-rf", tar, "-C", tmp_path / "rootfs", "."], check=True)
@@ -411,9 +431,6 @@ def test_shared_gpus_are_shared_when_the_config_says_so(two, tmp_path, write):
 
 
 def test_a_checkout_cannot_make_gpus_shared_or_look_elsewhere(two, tmp_path):
-    import subprocess
-
-    from conftest import BIN
     for key in ("gpus: shared", "gpu_root: /tmp"):
         (tmp_path / "dugout.yaml").write_text(key + "\n")
         r = subprocess.run([BIN, "gpu", "ls"], cwd=tmp_path, env=two.env(), capture_output=True, text=True)
@@ -457,8 +474,58 @@ def test_a_killed_supervisor_frees_its_gpu_at_once_and_the_task_is_tried_again(t
     assert (task["attempts"], task["host_failures"]) == (2, 1)
 
 
+def test_twenty_boxes_over_two_gpus_and_a_killer_never_share_one(two, tmp_path):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    # the oracle is a lock that the command itself holds
+    (tmp_path / "oracle.c").write_text('''
+        #include <fcntl.h>
+        #include <stdlib.h>
+        #include <sys/file.h>
+        #include <unistd.h>
+        int main(void) {
+            int mine, taken = open("/marks/taken", O_WRONLY | O_APPEND | O_CREAT, 0666);
+            if (chdir("/marks") < 0 || taken < 0)
+                return 9;
+            mine = open(getenv("NVIDIA_VISIBLE_DEVICES"), O_RDWR | O_CREAT, 0666);
+            if (mine < 0)
+                return 8;
+            if (flock(mine, LOCK_EX | LOCK_NB) < 0)
+                return open("both", O_WRONLY | O_CREAT, 0666) < 0 ? 7 : 6;
+            if (write(taken, "x ", 2) != 2)
+                return 5;
+            usleep(100000);
+            return 0;
+        }''')
+    cc = shutil.which("gcc") or shutil.which("cc")
+    if not cc:
+        pytest.skip("no C compiler for the program that watches")
+    subprocess.run([cc, "-static", "-o", tmp_path / "oracle", tmp_path / "oracle.c"], check=True)
+
+    def start():
+        return two.start("box", "--gpus", "1", "-v", "%s:/marks:rw" % marks,
+                         "-v", "%s:/oracle" % (tmp_path / "oracle"), "tiny", "--", "/oracle")
+
+    rng = random.Random(1)
+    running = [start() for _ in range(20)]
+    kills, until = 0, time.monotonic() + 8
+    while time.monotonic() < until:
+        time.sleep(rng.random() * 0.1)
+        i = rng.randrange(20)
+        if running[i].poll() is None:
+            running[i].kill()
+            kills += 1
+        running[i].communicate()
+        running[i] = start()
+    for p in running:
+        out, err = p.communicate(timeout=60)
+        assert p.returncode == 0, err
+    taken = len((marks / "taken").read_text().split())
+    assert kills > 20 and taken > 20 and not (marks / "both").exists(), (kills, taken)
+    wait_for(lambda: [g["state"] for g in gpus(two)] == ["free", "free"])
+
+
 def wait_for(fn, seconds=20):
-    import time
     until = time.monotonic() + seconds
     while not fn():
         assert time.monotonic() < until
@@ -469,7 +536,6 @@ def wait_for(fn, seconds=20):
 
 
 def uptime_us():
-    import time
     return int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)
 
 
@@ -537,19 +603,23 @@ def test_a_box_that_does_not_die_is_lost_and_its_gpu_quarantined(two, tmp_path, 
             open(mine + "/cgroup.procs", "w").write(pid)
         open(mine + "/freezer.state", "w").write("FROZEN")
         p.terminate()
-        import time
         time.sleep(0.3)
         p.terminate()
         out, err = p.communicate(timeout=40)
         assert p.returncode == 143, err
         r = two.ok("show", "@latest/train").out
         assert "LOST" in r
-        assert ("drained", "a task did not die of SIGKILL on it") == [
-            (g["state"], g["reason"]) for g in gpus(two)][0]
+        g = gpus(two)[0]
+        assert g["state"] == "draining" and "whose box has not died yet" in g["reason"]
+        assert g["drained"] == "a task did not die of SIGKILL on it"
+        two.ok("gpu", "undrain", "0")
+        r = two("box", "--gpus", "2", "--gpu-wait", "300ms", "tiny", "--", "true")
+        assert r.rc == 125 and "whose box has not died yet" in r.err
     finally:
         open(mine + "/freezer.state", "w").write("THAWED")
         wait_for(lambda: not open(mine + "/cgroup.procs").read())
         os.rmdir(mine)
+    two.ok("box", "--gpus", "2", "--gpu-wait", "5s", "tiny", "--", "true")
 
 
 # ---- CDI -----------------------------------------------------------------------------------------

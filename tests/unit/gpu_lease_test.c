@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "gpu/drain.h"
 #include "gpu/lease.h"
@@ -181,6 +182,40 @@ static void a_waiter_who_sleeps_is_passed_over_and_one_who_is_gone_is_forgotten(
     drop_set();
 }
 
+static void a_gpu_is_not_free_before_the_box_of_its_last_holder_is_gone(void)
+{
+    struct lease_want one = want(1);
+    struct lease a, b;
+    struct ticket t;
+    char who[GPU_TEXT_BYTES];
+    struct err e;
+    pid_t box = fork();
+
+    if (box == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    make_set(1);
+    one.n = 1;
+    ticket_init(&t);
+    CHECK_INT(lease_take(&set, &one, &t, &a, &e), 1);
+    lease_box(a.fds, a.n, box);
+    lease_drop(&a); /* as when the supervisor is killed */
+    CHECK_INT(lease_take(&set, &one, &t, &b, &e), 0);
+    lease_holder(&set, all[0], who);
+    CHECK_STR(who, "a test, whose box has not died yet");
+    (void)kill(box, SIGKILL);
+    while (clock_process_ticks(box)) /* a zombie counts as gone */
+        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+    CHECK_INT(lease_take(&set, &one, &t, &b, &e), 1);
+    (void)waitpid(box, NULL, 0);
+    lease_drop(&b);
+    CHECK_INT(lease_take(&set, &one, &t, &b, &e),
+              1); /* the next holder's line is his */
+    lease_drop(&b);
+    drop_set();
+}
+
 static void what_can_never_be_had_is_said(void)
 {
     struct lease_want w = want(2);
@@ -199,8 +234,7 @@ static void what_can_never_be_had_is_said(void)
     drop_set();
 }
 
-/* ---- twenty processes and a killer
- * ----------------------------------------------------------- */
+/* ---- twenty processes and a killer ---------------------------------------------- */
 
 #define PROCS 20
 #define CARDS 2
@@ -314,6 +348,7 @@ int main(void)
     two_that_lie_together_are_taken_together();
     the_first_in_the_queue_is_served_first_and_big_ones_do_not_starve();
     a_waiter_who_sleeps_is_passed_over_and_one_who_is_gone_is_forgotten();
+    a_gpu_is_not_free_before_the_box_of_its_last_holder_is_gone();
     what_can_never_be_had_is_said();
     twenty_processes_and_a_killer_never_share_and_never_lose_a_gpu();
     return t_end();

@@ -52,8 +52,7 @@ static void the_driver_is_held_against_what_the_image_demands(void)
     }
 }
 
-/* ---- the kernel's log
- * -------------------------------------------------------------------------- */
+/* ---- the kernel's log ----------------------------------------------------------- */
 
 static char root[64];
 
