@@ -147,24 +147,43 @@ static int old_params(struct cli *c, const struct db_run *row, const struct pipe
     return 0;
 }
 
+static void old_tags(struct cli *c, const struct run_kept *kept, const struct pipeline *now,
+                     struct run_request *rq)
+{
+    struct run_tag *tags = arena_alloc(&c->a, (kept->n_tags + 1) * sizeof *tags);
+
+    for (size_t i = 0; i < kept->n_tags; i++) {
+        const struct task_def *t = graph_def(now, str_of(kept->tags[i].task));
+
+        if (t && io_artifact(&t->component->out, str_of(kept->tags[i].output)))
+            tags[rq->n_tags++] = kept->tags[i];
+        else
+            log_note("the edited pipeline has no %s:%s any more, which was to be tagged %s",
+                     kept->tags[i].task, kept->tags[i].output, kept->tags[i].name);
+    }
+    rq->tags = tags;
+}
+
 static int old_inputs(struct cli *c, const struct db_run *row, const struct pipeline *now,
                       struct run_request *rq, struct err *e)
 {
     struct run_root_artifact *in;
-    struct run_input_id *ids;
-    size_t n;
+    struct run_kept kept;
 
-    if (run_inputs_in(&c->a, row->options_json, &ids, &n, e) < 0)
+    if (run_kept_in(&c->a, row->options_json, &kept, e) < 0)
         return -1;
-    in = arena_alloc(&c->a, (n + 1) * sizeof *in);
-    for (size_t i = 0; i < n; i++) {
-        if (!io_artifact(&now->root->in, ids[i].name))
+    in = arena_alloc(&c->a, (kept.n_inputs + 1) * sizeof *in);
+    for (size_t i = 0; i < kept.n_inputs; i++) {
+        struct str name = kept.inputs[i].name;
+
+        if (!io_artifact(&now->root->in, name))
             continue;
-        in[rq->n_inputs].name = ids[i].name;
-        if (cli_artifact(c, ids[i].artifact, &in[rq->n_inputs++].artifact, e) < 0)
-            return err_at(e, "input %.*s of run %.*s", STR_ARG(ids[i].name), STR_ARG(row->name));
+        in[rq->n_inputs].name = name;
+        if (cli_artifact(c, kept.inputs[i].artifact, &in[rq->n_inputs++].artifact, e) < 0)
+            return err_at(e, "input %.*s of run %.*s", STR_ARG(name), STR_ARG(row->name));
     }
     rq->inputs = in;
+    old_tags(c, &kept, now, rq);
     return 0;
 }
 

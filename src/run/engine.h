@@ -224,8 +224,8 @@ const struct run_mount *run_mounts_read_in(struct arena *a, json *list, size_t *
 void run_tasks_write(struct jw *w, const struct run_opts *o);
 void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o);
 
-/* options and root artifacts as JSON in the run's row */
-void run_opts_write(struct buf *out, const struct run_opts *o, const struct io_values *root);
+/* options, root artifacts and --tag as JSON in the run's row */
+void run_opts_write(struct buf *out, const struct engine *en);
 /* root_input_place - name and URI of a root artifact whose id is known: the box must find it at
  * a path that a URI maps to, whatever it was outside */
 void root_input_place(struct engine *en, struct named_artifacts *in);

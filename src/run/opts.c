@@ -17,27 +17,47 @@ static void write_inputs(struct jw *w, const struct io_values *root)
     jw_end_obj(w);
 }
 
-int run_inputs_in(struct arena *a, struct str options_json, struct run_input_id **out, size_t *n,
-                  struct err *e)
+static void write_tags(struct jw *w, const struct run_tag *tags, size_t n)
+{
+    jw_arr(w);
+    for (size_t i = 0; i < n; i++) {
+        jw_obj(w);
+        jw_kstr(w, "task", tags[i].task);
+        jw_kstr(w, "output", tags[i].output);
+        jw_kstr(w, "name", tags[i].name);
+        jw_end_obj(w);
+    }
+    jw_end_arr(w);
+}
+
+int run_kept_in(struct arena *a, struct str options_json, struct run_kept *out, struct err *e)
 {
     AUTO_JSON yyjson_doc *doc = NULL;
-    struct run_input_id *ids = NULL;
-    size_t i, max, count = 0;
-    json *inputs, *key, *id;
+    struct run_kept k = {0};
+    struct run_input_id *ids;
+    struct run_tag *tags;
+    json *inputs, *list, *key, *item;
+    size_t i, max;
 
     if (json_parse(options_json, LIMIT_JSON_BYTES, &doc, e) < 0)
         return err_at(e, "options of the run");
     inputs = json_at(yyjson_doc_get_root(doc), "inputs");
-    ids = arena_alloc(a, (yyjson_obj_size(inputs) + 1) * sizeof *ids);
-    yyjson_obj_foreach(inputs, i, max, key, id)
-        ids[count++] = (struct run_input_id){arena_str(a, json_as_str(key)), yyjson_get_sint(id)};
-    *out = ids;
-    *n = count;
+    list = json_at(yyjson_doc_get_root(doc), "tags");
+    k.inputs = ids = arena_alloc(a, (yyjson_obj_size(inputs) + 1) * sizeof *ids);
+    yyjson_obj_foreach(inputs, i, max, key, item) ids[k.n_inputs++] =
+        (struct run_input_id){arena_str(a, json_as_str(key)), yyjson_get_sint(item)};
+    k.tags = tags = arena_alloc(a, (yyjson_arr_size(list) + 1) * sizeof *tags);
+    yyjson_arr_foreach(list, i, max, item) tags[k.n_tags++] =
+        (struct run_tag){arena_str(a, json_as_str(json_at(item, "task"))).ptr,
+                         arena_str(a, json_as_str(json_at(item, "output"))).ptr,
+                         arena_str(a, json_as_str(json_at(item, "name"))).ptr};
+    *out = k;
     return 0;
 }
 
-void run_opts_write(struct buf *out, const struct run_opts *o, const struct io_values *root)
+void run_opts_write(struct buf *out, const struct engine *en)
 {
+    const struct run_opts *o = &en->o;
     struct jw w;
 
     jw_init(&w, out);
@@ -77,7 +97,9 @@ void run_opts_write(struct buf *out, const struct run_opts *o, const struct io_v
         jw_strz(&w, o->refresh[i]);
     jw_end_arr(&w);
     jw_key(&w, "inputs");
-    write_inputs(&w, root);
+    write_inputs(&w, &en->g.root->in);
+    jw_key(&w, "tags");
+    write_tags(&w, en->tags, en->n_tags);
     jw_end_obj(&w);
 }
 

@@ -139,16 +139,19 @@ int run_reconcile(struct run_env *env, size_t *changed, struct err *e)
 
 /* ---- resume ----------------------------------------------------------------------------------------- */
 
-/* the artifacts that --input gave to the run */
+/* the artifacts that --input gave to the run, and its --tag */
 static int old_inputs(struct engine *en, const struct db_run *row, struct io_values *in,
                       struct err *e)
 {
-    struct run_input_id *ids;
-    size_t n;
+    const struct run_input_id *ids;
+    struct run_kept kept;
 
-    if (run_inputs_in(&en->a, row->options_json, &ids, &n, e) < 0)
+    if (run_kept_in(&en->a, row->options_json, &kept, e) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++) {
+    en->tags = kept.tags;
+    en->n_tags = kept.n_tags;
+    ids = kept.inputs;
+    for (size_t i = 0; i < kept.n_inputs; i++) {
         const struct artifact_def *def = io_artifact(&en->p.root->in, ids[i].name);
         struct artifact *f = arena_alloc(&en->a, sizeof *f);
         struct db_artifact x;
@@ -233,7 +236,7 @@ static int reopen(struct engine *en, const struct db_run *row, const char *from_
     bool won;
 
     buf_init(&options, LIMIT_JSON_BYTES);
-    run_opts_write(&options, &en->o, &en->g.root->in);
+    run_opts_write(&options, en);
     /* Time that the engine lay dead does not count: the time-out starts again. */
     en->deadline_unix_ms = en->o.timeout_ms ? clock_unix_ms() + en->o.timeout_ms : 0;
     if (db_begin(en->env->db, DB_DURABLE, e) < 0)

@@ -193,14 +193,18 @@ struct run_env {
 int run_start(struct run_env *env, const struct run_request *rq, const struct run_view *view,
               struct run_outcome *out, struct err *e);
 
-/* a root artifact input of a recorded run */
+/* what a recorded run was told beside its options: root artifacts, and tags for when it succeeds */
 struct run_input_id {
     struct str name;
     int64_t artifact;
 };
-/* run_inputs_in - from a run's options_json */
-int run_inputs_in(struct arena *a, struct str options_json, struct run_input_id **out, size_t *n,
-                  struct err *e);
+struct run_kept {
+    const struct run_input_id *inputs;
+    size_t n_inputs;
+    const struct run_tag *tags;
+    size_t n_tags;
+};
+int run_kept_in(struct arena *a, struct str options_json, struct run_kept *out, struct err *e);
 
 /* run_resume - continue run `run_id` (full id): adopt living supervisors, commit finished results, go on.
  * o: the options that hold from now on, commonly run_opts_in() of the record with changes.

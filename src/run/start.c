@@ -235,7 +235,7 @@ static int record_run(struct engine *en, const struct run_request *rq, struct er
     buf_init(&params, LIMIT_SPEC_BYTES);
     if (record_inputs(en, e) < 0)
         return -1;
-    run_opts_write(&options, &en->o, &en->g.root->in);
+    run_opts_write(&options, en);
     jw_init(&w, &params);
     jw_obj(&w);
     for (size_t i = 0; i < en->g.root->in.n_params; i++) {

@@ -165,6 +165,21 @@ def test_a_run_with_a_root_artifact_is_resumed(dugout, write, tmp_path):
     assert tasks(dugout)["a"]["cached"]
 
 
+def test_tags_for_the_end_are_kept(dugout, write, tmp_path):
+    (tmp_path / "m").mkdir()
+    f = chain(write, "test -e /m/ok")
+    flags = ["-v", "%s:/m" % (tmp_path / "m"), "--tag", "make:data=d:good"]
+    assert dugout("run", f, *flags, "--name", "r").rc == 1
+    assert dugout("artifact", "show", "d:good").rc == 3
+    (tmp_path / "m" / "ok").write_text("")
+    dugout.ok("resume", "r")
+    first = dugout.ok("artifact", "show", "d:good", "--json").json["id"]
+    dugout.ok("resume", "r", "--pipeline", chain(write, "test -e /m/ok", rows="11"))
+    assert dugout.ok("artifact", "show", "d:good", "--json").json["id"] != first
+    r = dugout.ok("resume", "r", "--pipeline", write({"other": sh("true")}))
+    assert "no make:data any more" in r.err
+
+
 def test_a_run_that_still_runs_is_not_continued(dugout, write):
     f = write({"t": sh("sleep 20")})
     p = dugout.start("run", f, "--name", "r")
