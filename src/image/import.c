@@ -146,6 +146,8 @@ static int write_archive(int dir_fd, const struct image_import_opts *o, struct e
 
     if (platform_parse(o->platform, &p, e) < 0 || diff_id(dir_fd, diff, e) < 0)
         return -1;
+    if (!o->platform)
+        p.variant[0] = '\0'; /* this machine's level is no property of the tar */
     write_config(&config, &p, o, diff);
     sha256_hex(buf_str(&config), config.len, hex);
     buf_addf(&name, "%s.json", hex);

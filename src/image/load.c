@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* load.c - from an archive to layers in the home
  *
- *   plan      which images, which layers, where their bytes are        (layout.c,
- * manifest.c) lock      the layers wanted, in order, so that two loads cannot wait for
- * each other unpack    what is not there yet, several at a time, into tmp/ (unpack.c)
- *   chain     layers that need those below them, and the thin top layer    (chain.c)
+ *   plan      which images, which layers, where their bytes are (layout.c, manifest.c)
+ *   lock      the layers wanted, in order, so that two loads cannot wait for each other
+ *   unpack    what is not there yet, several at a time, into tmp/ (unpack.c)
+ *   chain     layers that need those below them, and the thin top layer (chain.c)
  *   publish   syncfs, rename into layers/, fsync of the directories
  *
  * Nothing has a name before all of it is verified, so a load that fails or is killed
