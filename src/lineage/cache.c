@@ -137,9 +137,10 @@ static int reuse_mark(struct db *d, int64_t task, int64_t from, int64_t started_
                       int64_t now_unix_ms, bool *won, struct err *e)
 {
     static const char sql[] =
-        "UPDATE task SET state = 'SUCCEEDED', cached = 1, cached_from = ?,"
-        " started_ms = coalesce(started_ms, ?), finished_ms = ?"
-        " WHERE id = ? AND state IN ('PENDING', 'RUNNING')";
+        "UPDATE task SET state = 'SUCCEEDED', cached = 1, cached_from = ?1,"
+        " image = (SELECT image FROM task WHERE id = ?1)," /* it is part of the key */
+        " started_ms = coalesce(started_ms, ?2), finished_ms = ?3"
+        " WHERE id = ?4 AND state IN ('PENDING', 'RUNNING')";
     AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
