@@ -58,13 +58,16 @@ void uuid_new(char out[37])
 
 /* ---- git, without git: HEAD, a ref, packed-refs ------------------------------------------ */
 
-static bool read_line(int dir, const char *name, struct buf *out)
+/* a whole file without its last line feed */
+static bool read_text(int dir, const char *name, struct buf *out)
 {
     struct err e;
 
     buf_reset(out);
     if (fd_read_file(dir, name, out, 16 * MIB, &e) < 0)
         return false;
+    while (out->len && out->ptr[out->len - 1] == '\n')
+        out->ptr[--out->len] = 0;
     return out->len > 0;
 }
 
@@ -76,30 +79,67 @@ static bool hex40(const char *p)
     return true;
 }
 
+/* refs of a linked work tree lie in the directory that its `commondir` names */
+static int common_dir(int git)
+{
+    AUTO_BUF struct buf text = {0};
+
+    buf_init(&text, 16 * MIB);
+    if (!read_text(git, "commondir", &text))
+        return dup(git);
+    return openat(git, buf_str(&text), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool packed_ref(int common, const char *ref, struct buf *out)
+{
+    AUTO_BUF struct buf packed = {0};
+    const char *hit;
+
+    buf_init(&packed, 16 * MIB);
+    if (!read_text(common, "packed-refs", &packed))
+        return false;
+    hit = strstr(buf_str(&packed), ref);
+    if (!hit || hit - buf_str(&packed) < 41)
+        return false;
+    buf_reset(out);
+    buf_add(out, hit - 41, 40);
+    return true;
+}
+
 static void resolve_head(int git, char out[64])
 {
     AUTO_BUF struct buf text = {0};
-    AUTO_BUF struct buf packed = {0};
+    AUTO_FD int common = -1;
     char ref[512];
 
     buf_init(&text, 16 * MIB);
-    buf_init(&packed, 16 * MIB);
-    if (!read_line(git, "HEAD", &text))
+    if (!read_text(git, "HEAD", &text))
         return;
     if (sscanf(buf_str(&text), "ref: %511s", ref) == 1) {
-        const char *hit;
-        if (!read_line(git, ref, &text)) {
-            if (!read_line(git, "packed-refs", &packed))
-                return;
-            hit = strstr(buf_str(&packed), ref);
-            if (!hit || hit - buf_str(&packed) < 41)
-                return;
-            buf_reset(&text);
-            buf_add(&text, hit - 41, 40);
-        }
+        common = common_dir(git);
+        if (common < 0 ||
+            (!read_text(common, ref, &text) && !packed_ref(common, ref, &text)))
+            return;
     }
     if (text.len >= 40 && hex40(buf_str(&text)))
         snprintf(out, 64, "%.40s", buf_str(&text));
+}
+
+/* DIR/.git is a directory, or in a linked work tree a file "gitdir: PATH" */
+static int open_git(const char *dir)
+{
+    AUTO_FREE char *path = xasprintf("%s/.git", dir);
+    AUTO_BUF struct buf text = {0};
+    AUTO_FD int at = -1;
+    int git = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (git >= 0 || errno != ENOTDIR)
+        return git;
+    buf_init(&text, 16 * KIB);
+    at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0 || !read_text(at, ".git", &text) || strncmp(buf_str(&text), "gitdir: ", 8) != 0)
+        return -1;
+    return openat(at, buf_str(&text) + 8, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 void who_git_commit(const char *file, char out[64])
@@ -109,14 +149,12 @@ void who_git_commit(const char *file, char out[64])
     out[0] = 0;
     while (real) {
         char *slash = strrchr(real, '/');
-        AUTO_FREE char *path = NULL;
         AUTO_FD int git = -1;
 
         if (!slash)
             return;
         *slash = 0;
-        path = xasprintf("%s/.git", real);
-        git = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        git = open_git(real);
         if (git >= 0) {
             resolve_head(git, out);
             return;
