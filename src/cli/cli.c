@@ -79,7 +79,8 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
 struct run_env cli_run_env(struct cli *c)
 {
     return (struct run_env){
-        .home = c->home, .store = c->store, .db = c->db, .spawner = c->spawner};
+        .home = c->home, .store = c->store, .db = c->db, .spawner = c->spawner,
+        .hook_interrupted = c->cfg.run.hook_interrupted};
 }
 
 void cli_close(struct cli *c)

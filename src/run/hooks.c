@@ -122,17 +122,14 @@ static int attend(pid_t pid, int pidfd, int in, const struct buf *text, struct e
     return 0;
 }
 
-int hook_run(struct run_env *env, const char *program, const char *run_id, struct err *e)
+/* start it, feed it, wait for it */
+static int call(const char *program, const char *run_id, const char *state, const struct buf *text,
+                struct err *e)
 {
-    AUTO_BUF struct buf text = {0};
     AUTO_FD int pidfd = -1;
-    char state[16];
     int in[2];
     pid_t pid;
 
-    buf_init(&text, LIMIT_RESULT_BYTES);
-    if (hook_text(env, run_id, &text, state, e) < 0)
-        return -1;
     if (pipe2(in, O_CLOEXEC | O_NONBLOCK) < 0)
         return err_sys(e, errno, "pipe");
     pid = fork();
@@ -150,5 +147,42 @@ int hook_run(struct run_env *env, const char *program, const char *run_id, struc
         (void)close(in[1]);
         return err_sys(e, errno, "pidfd_open");
     }
-    return attend(pid, pidfd, in[1], &text, e);
+    return attend(pid, pidfd, in[1], text, e);
+}
+
+int hook_run(struct run_env *env, const char *program, const char *run_id, struct err *e)
+{
+    AUTO_BUF struct buf text = {0};
+    char state[16];
+
+    buf_init(&text, LIMIT_RESULT_BYTES);
+    if (hook_text(env, run_id, &text, state, e) < 0)
+        return -1;
+    return call(program, run_id, state, &text, e);
+}
+
+int hook_start(struct run_env *env, const char *program, const char *run_id, struct err *e)
+{
+    AUTO_BUF struct buf text = {0};
+    struct err ignored = {0};
+    char state[16];
+    pid_t pid;
+
+    buf_init(&text, LIMIT_RESULT_BYTES);
+    if (hook_text(env, run_id, &text, state, e) < 0)
+        return -1;
+    pid = fork();
+    if (pid < 0)
+        return err_sys(e, errno, "fork");
+    if (pid > 0)
+        return 0;
+    /* Whoever reads our output must not wait for the hook, nor may it keep a lock of ours. */
+    (void)syscall(SYS_close_range, 3, ~0U, 0);
+    for (int fd = 0; fd < 3; fd++)
+        (void)close(fd);
+    for (int fd = 0; fd < 3; fd++)
+        (void)!open("/dev/null", O_RDWR);
+    (void)setsid();
+    (void)call(program, run_id, state, &text, &ignored);
+    _exit(0);
 }

@@ -14,4 +14,8 @@
  * An error (absent, exit code, time-out) is for a notice: the run is over and stays as it is. */
 int hook_run(struct run_env *env, const char *program, const char *run_id, struct err *e);
 
+/* hook_start - the same, but a process of its own waits for it, and its output goes nowhere: for a
+ * command that only happens to find a run whose engine died, and is about something else */
+int hook_start(struct run_env *env, const char *program, const char *run_id, struct err *e);
+
 #endif

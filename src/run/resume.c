@@ -19,10 +19,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "lineage/query.h"
 #include "lineage/record.h"
 #include "run/commit.h"
 #include "run/engine.h"
+#include "run/hooks.h"
 #include "run/kube.h"
 
 /* ---- reconcile -------------------------------------------------------------------------------- */
@@ -131,6 +133,9 @@ int run_reconcile(struct run_env *env, size_t *changed, struct err *e)
             continue;
         if (reconcile_run(env, home, &runs[i], &count, &living, e) < 0)
             return -1;
+        if (runs[i].state != DB_INTERRUPTED && env->hook_interrupted &&
+            hook_start(env, env->hook_interrupted, runs[i].uuid.ptr, &why) < 0)
+            log_note("hook %s: %s", env->hook_interrupted, why.text);
     }
     if (changed)
         *changed = count;

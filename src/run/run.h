@@ -184,6 +184,7 @@ struct run_env {
     struct store *store;
     struct db *db;
     int spawner; /* socket from spawner_start() */
+    const char *hook_interrupted; /* told of a run whose engine reconcile finds dead; NULL = none */
 };
 
 /* run_start - check everything that can be checked, record the run, execute it to its end
