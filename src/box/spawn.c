@@ -77,19 +77,26 @@ static bool is_below(const char *path, const char *dir)
     return strncmp(path, dir, n) == 0 && (path[n] == '/' || !path[n]);
 }
 
+int box_mount_target_ok(const char *dst, struct err *e)
+{
+    char at[PATH_MAX];
+
+    if (normalise(dst ? dst : "", at, "mount target", e) < 0)
+        return -1;
+    if (!at[1] || strcmp(at, "/dev") == 0 || is_below(at, "/proc") || is_below(at, "/sys"))
+        return err_set(e, ERR_INPUT, "mount target %s is the box's own", at);
+    return 0;
+}
+
 static int check_mounts(struct plan *p, struct err *e)
 {
-    char dst[PATH_MAX];
-
     for (size_t i = 0; i < p->spec->n_mounts; i++) {
         const struct box_mount *m = &p->spec->mounts[i];
         if (m->kind == BOX_BIND && (!m->src || m->src[0] != '/'))
             return err_set(e, ERR_INPUT, "mount source %.200s: want an absolute path",
                            m->src ? m->src : "(none)");
-        if (normalise(m->dst ? m->dst : "", dst, "mount target", e) < 0)
+        if (box_mount_target_ok(m->dst, e) < 0)
             return -1;
-        if (!dst[1] || strcmp(dst, "/dev") == 0 || is_below(dst, "/proc") || is_below(dst, "/sys"))
-            return err_set(e, ERR_INPUT, "mount target %s is the box's own", dst);
     }
     return 0;
 }

@@ -18,7 +18,12 @@
 #include "run/run.h"
 #include "store/blob.h"
 
-enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_LIST };
+enum opt_kind {
+    OPT_FLAG,
+    OPT_TEXT,
+    OPT_LIST,
+    OPT_MAYBE, /* a list, each --NAME=VALUE; a bare --NAME stands for "*" */
+};
 
 #define OPT_TASK "[TASK=]"
 struct opt {
@@ -137,7 +142,7 @@ void table_print(struct table *t, FILE *to); /* columns aligned; frees */
 void help_command(const struct command *cmd, FILE *to);
 void help_all(FILE *to);
 int cmd_help(struct cli *c);
-int cmd_completion(struct cli *c);
+int cmd_completion(struct cli *c); /* completion.c */
 
 /* ---- progress.c ---- */
 struct progress;
@@ -148,7 +153,7 @@ void progress_events_to(struct progress *p, FILE *events); /* --events: one JSON
 void progress_summary(struct progress *p, const struct cli *c, const struct run_outcome *o);
 void progress_free(struct progress *p);
 
-/* ---- cmd_run.c, for others too ---- */
+/* ---- mounts.c, cmd_run.c, for others too ---- */
 /* -v flags -> mounts; sources are made absolute and must exist */
 int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n, struct err *e);
 /* cli_mount - one of them, as text */

@@ -87,66 +87,6 @@ int cli_params(struct cli *c, struct run_request *rq, struct err *e)
     return 0;
 }
 
-/* SRC:DST[:rw|:ro], or docker's type=bind,source=...,target=...[,readonly] */
-int cli_mount(struct cli *c, const char *text, struct run_mount *m, struct err *e)
-{
-    char *copy = arena_strdup(&c->a, text), *colon, *real;
-
-    *m = (struct run_mount){0};
-    if (strncmp(text, "type=", 5) == 0) {
-        char *save = NULL;
-        for (char *w = strtok_r(copy, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
-            char *v = strchr(w, '=');
-            if (v)
-                *v++ = 0;
-            if (v && (strcmp(w, "source") == 0 || strcmp(w, "src") == 0))
-                m->src = v;
-            else if (v && (strcmp(w, "target") == 0 || strcmp(w, "dst") == 0 ||
-                           strcmp(w, "destination") == 0))
-                m->dst = v;
-            else if (v && strcmp(w, "type") == 0 && strcmp(v, "bind") != 0)
-                return err_set(e, ERR_INPUT, "-v %.80s: only type=bind is known", text);
-            else if (strcmp(w, "rw") == 0 || (v && strcmp(w, "readonly") == 0 &&
-                                              strcmp(v, "false") == 0))
-                m->rw = true;
-        }
-    } else {
-        colon = strchr(copy, ':');
-        m->src = copy;
-        if (colon) {
-            *colon++ = 0;
-            m->dst = colon;
-            colon = strrchr(colon, ':');
-            if (colon && (strcmp(colon, ":rw") == 0 || strcmp(colon, ":ro") == 0)) {
-                m->rw = colon[2] == 'w';
-                *colon = 0;
-            }
-        }
-    }
-    if (!m->src || !m->src[0] || !m->dst || m->dst[0] != '/')
-        return err_set(e, ERR_INPUT, "-v %.80s: want SRC:DST[:rw] with an absolute DST", text);
-    real = realpath(m->src, NULL);
-    if (!real)
-        return err_set(e, ERR_MISSING, "-v %.200s: %s", m->src, strerror(errno));
-    m->src = arena_strdup(&c->a, real);
-    free(real);
-    return 0;
-}
-
-int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n_out, struct err *e)
-{
-    size_t n;
-    const char **flags = opt_list(c, "volume", &n);
-    struct run_mount *m = arena_alloc(&c->a, (n + 1) * sizeof *m);
-
-    for (size_t i = 0; i < n; i++)
-        if (cli_mount(c, flags[i], &m[i], e) < 0)
-            return -1;
-    *out = m;
-    *n_out = n;
-    return 0;
-}
-
 static int check_env(const char *const *env, size_t n, struct err *e)
 {
     for (size_t i = 0; i < n; i++)

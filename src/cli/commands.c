@@ -27,7 +27,7 @@ const struct opt global_opts[] = {
     {"name", 0, OPT_TEXT, "NAME", "name of the run", NULL, NULL},                             \
     {"experiment", 0, OPT_TEXT, "NAME", "experiment it belongs to (Default)", NULL, NULL},    \
     {"no-cache", 0, OPT_FLAG, NULL, "run every task, even if its result is known", NULL, NULL}, \
-    {"refresh", 0, OPT_LIST, "TASK", "run this task anew (\"*\": all)", NULL, NULL},          \
+    {"refresh", 0, OPT_MAYBE, "TASK", "run this task anew; all without =TASK", NULL, NULL},         \
     {"cache-max-age", 0, OPT_TEXT, "DURATION", "take results from the cache up to this age", NULL, NULL}, \
     {"network", 0, OPT_TEXT, OPT_TASK "MODE", "none (default) or host", NULL, networks},  \
     {"packages", 0, OPT_TEXT, "POLICY", "how packages_to_install are met: wheels, image or network", NULL, policies}, \
@@ -49,7 +49,7 @@ const struct opt global_opts[] = {
 static const struct opt run_opts[] = {
     RUN_OPTS,
     {"detach", 'd', OPT_FLAG, NULL, "print the run's name and go on in the background", NULL, NULL},
-    {"events", 0, OPT_TEXT, "FILE", "write one JSON line for each event", NULL, NULL},
+    {"events", 0, OPT_TEXT, "FILE", "append one JSON line for each event to FILE", NULL, NULL},
     {0},
 };
 static const struct opt plan_opts[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* help.c - usage, --help, the man page and completion, all printed from the table */
+/* help.c - usage, --help and the man page, printed from the table of commands */
 #include <ctype.h>
 
 #include "base/nearest.h"
@@ -42,8 +42,11 @@ static void print_opts(const struct opt *o, FILE *to)
             n = snprintf(left, sizeof left, "-%c, ", o->letter);
         else
             n = snprintf(left, sizeof left, "    ");
-        (void)snprintf(left + n, sizeof left - (size_t)n, "--%s%s%s", o->name, o->arg ? " " : "",
-                       o->arg ? o->arg : "");
+        if (o->kind == OPT_MAYBE)
+            (void)snprintf(left + n, sizeof left - (size_t)n, "--%s[=%s]", o->name, o->arg);
+        else
+            (void)snprintf(left + n, sizeof left - (size_t)n, "--%s%s%s", o->name,
+                           o->arg ? " " : "", o->arg ? o->arg : "");
         (void)fprintf(to, "  %-28s %s\n", left, o->help);
     }
 }
@@ -110,7 +113,9 @@ static void roff_opts(const struct opt *o, FILE *to)
         for (const char *p = o->name; *p; p++)
             (void)fputs(*p == '-' ? "\\-" : (const char[]){*p, 0}, to);
         (void)fprintf(to, "\\fR");
-        if (o->arg)
+        if (o->kind == OPT_MAYBE)
+            (void)fprintf(to, "[=\\fI%s\\fR]", o->arg);
+        else if (o->arg)
             (void)fprintf(to, " \\fI%s\\fR", o->arg);
         (void)fputc('\n', to);
         roff(o->help, to);
@@ -190,67 +195,4 @@ int cmd_help(struct cli *c)
         (void)err_set(&e, ERR_INPUT, "no command \"%s\" (see dugout help)", name);
         return cli_fail(&e);
     }
-}
-
-/* ---- completion ------------------------------------------------------------------------------------ */
-
-static void completion_words(FILE *to)
-{
-    for (const struct command *k = commands; k->name; k++) {
-        (void)fprintf(to, "    '%s') words='", k->name);
-        for (const struct opt *o = k->opts; o && o->name; o++)
-            (void)fprintf(to, "--%s ", o->name);
-        for (const struct opt *o = global_opts; o->name; o++)
-            (void)fprintf(to, "--%s%s", o->name, o[1].name ? " " : "");
-        (void)fprintf(to, "' ;;\n");
-    }
-}
-
-static void first_words(const char *family, FILE *to)
-{
-    const char *last = "";
-    size_t n = strlen(family);
-
-    for (const struct command *k = commands; k->name; k++) {
-        const char *word = k->name + n;
-        size_t len;
-        if (strncmp(k->name, family, n) != 0 || (n && k->name[n - 1] != ' '))
-            continue;
-        len = strcspn(word, " ");
-        if (strncmp(word, last, len) == 0 && strcspn(last, " ") == len)
-            continue; /* image ls, image load: once */
-        last = word;
-        (void)fprintf(to, "%.*s ", (int)len, word);
-    }
-}
-
-int cmd_completion(struct cli *c)
-{
-    const char *shell = c->args[0];
-    struct err e;
-
-    if (strcmp(shell, "zsh") == 0) {
-        (void)printf("#compdef dugout\nautoload -U +X bashcompinit && bashcompinit\n");
-    } else if (strcmp(shell, "bash") != 0) {
-        (void)err_set(&e, ERR_INPUT, "completion for bash or zsh, not \"%.40s\"", shell);
-        return cli_fail(&e);
-    }
-    (void)printf("_dugout() {\n"
-                 "  local cur=${COMP_WORDS[COMP_CWORD]} one=${COMP_WORDS[1]} two=${COMP_WORDS[2]} "
-                 "words=\n"
-                 "  COMPREPLY=()\n"
-                 "  if [ \"$COMP_CWORD\" = 1 ]; then\n    words='");
-    first_words("", stdout);
-    (void)printf("'\n  elif [ \"$COMP_CWORD\" = 2 ] && [ \"$one\" = image ]; then\n    words='");
-    first_words("image ", stdout);
-    (void)printf("'\n  elif [ \"$COMP_CWORD\" = 2 ] && [ \"$one\" = artifact ]; then\n    words='");
-    first_words("artifact ", stdout);
-    (void)printf("'\n  else\n    case \"$one $two\" in\n    image\\ *|artifact\\ *|tag\\ log) "
-                 "one=\"$one $two\" ;;\n    esac\n    case $one in\n");
-    completion_words(stdout);
-    (void)printf("    esac\n  fi\n"
-                 "  case $cur in -*|'') ;; *) [ \"$COMP_CWORD\" -gt 1 ] && words= ;; esac\n"
-                 "  [ -n \"$words\" ] && COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-                 "  return 0\n}\ncomplete -o default -F _dugout dugout\n");
-    return 0;
 }

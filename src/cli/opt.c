@@ -92,6 +92,8 @@ static int parse_long(struct cli *c, const char *arg, char **argv, int *i, int a
         return eq ? err_set(e, ERR_INPUT, "--%s takes no value", o->name) : add(c, o, NULL, e);
     if (eq)
         return add(c, o, eq + 1, e);
+    if (o->kind == OPT_MAYBE)
+        return add(c, o, "*", e);
     if (*i + 1 >= argc)
         return err_set(e, ERR_INPUT, "--%s wants %s", o->name, o->arg);
     return add(c, o, argv[++*i], e);
@@ -278,7 +280,14 @@ int opt_u64(const struct cli *c, const char *name, uint64_t *out, struct err *e)
 int opt_size(const struct cli *c, const char *name, uint64_t *out, struct err *e)
 {
     const char *text = opt_text(c, name);
+    size_t n = text ? strlen(text) : 0;
+    char docker[32];
 
+    if (n > 1 && n < 30 && text[n - 2] >= '0' && text[n - 2] <= '9' && strchr("kmgt", text[n - 1])) {
+        snprintf(docker, sizeof docker, "%.*s%ci", (int)(n - 1), text,
+                 text[n - 1] - 'a' + 'A');
+        text = docker; /* 64m is 64Mi, as docker has it */
+    }
     if (text && size_parse(str_of(text), out, e) < 0)
         return err_at(e, "--%s", name);
     return 0;

@@ -297,11 +297,40 @@ static void print_outputs(const struct cli *c, const char *run_id)
     (void)fflush(stdout);
 }
 
+/* the last line of --events: how it ended, and how much of it was known */
+static void write_end(struct progress *p, const struct run_outcome *o)
+{
+    AUTO_BUF struct buf b = {0};
+    struct jw w;
+    char when[25];
+
+    buf_init(&b, 0);
+    clock_rfc3339(clock_unix_ms(), when);
+    jw_init(&w, &b);
+    jw_obj(&w);
+    jw_kstr(&w, "time", when);
+    jw_kstr(&w, "event", "end");
+    jw_kstr(&w, "run_id", o->run_id);
+    jw_kstr(&w, "run", o->name);
+    jw_kstr(&w, "state", task_state_name(o->state));
+    jw_kbool(&w, "timed_out", o->timed_out);
+    jw_ki64(&w, "tasks", (int64_t)o->n_tasks);
+    jw_ki64(&w, "cached", (int64_t)o->n_cached);
+    jw_ki64(&w, "failed", (int64_t)o->n_failed);
+    if (o->error[0])
+        jw_kstr(&w, "text", o->error);
+    jw_end_obj(&w);
+    (void)fprintf(p->events, "%s\n", buf_str(&b));
+    (void)fflush(p->events);
+}
+
 void progress_summary(struct progress *p, const struct cli *c, const struct run_outcome *o)
 {
     char human[24];
 
     erase(p);
+    if (p->events)
+        write_end(p, o);
     if (o->detached)
         return;
     if (!c->json)
@@ -309,12 +338,12 @@ void progress_summary(struct progress *p, const struct cli *c, const struct run_
     if (p->quiet)
         return;
     clock_human(o->elapsed_ms, human);
-    (void)fprintf(stderr, "run %s %s in %s (%zu tasks, %zu cached%s)\n", o->name,
+    (void)fprintf(stderr, "run %s %s in %s (%zu task%s, %zu cached%s)\n", o->name,
                   o->timed_out                   ? "timed out"
                   : o->state == TASK_SUCCEEDED   ? "succeeded"
                   : o->state == TASK_CANCELED    ? "was canceled"
                                                  : "failed",
-                  human, o->n_tasks, o->n_cached, o->n_failed ? ", some failed" : "");
+                  human, o->n_tasks, o->n_tasks == 1 ? "" : "s", o->n_cached, o->n_failed ? ", some failed" : "");
     if (o->failed_task[0]) {
         (void)fprintf(stderr, "task %s: %s\n", o->failed_task, o->error);
         if (o->log_path[0])

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import time
 
 import pytest
@@ -167,6 +168,31 @@ def test_mounts_are_read_only_unless_told_otherwise_and_recorded(dugout, write, 
     assert "unverified" in dugout.ok("show", "@latest").out
 
 
+@pytest.mark.parametrize("flag, wrote", [
+    (["-v", "{m}:/m:ro"], False), (["--volume", "{m}:/m:rw"], True),
+    (["--mount", "type=bind,source={m},target=/m"], False),
+    (["--mount", "type=bind,src={m},dst=/m,rw"], True),
+    (["--mount=type=bind,src={m},destination=/m,readonly=false"], True),
+])
+def test_a_mount_may_be_written_as_docker_has_it(dugout, write, tmp_path, flag, wrote):
+    (tmp_path / "m").mkdir()
+    f = write({"t": sh("touch /m/x 2>/dev/null; true")})
+    dugout.ok("run", f, *[x.replace("{m}", str(tmp_path / "m")) for x in flag])
+    assert (tmp_path / "m" / "x").exists() == wrote
+
+
+@pytest.mark.parametrize("flag, code, word", [
+    ("/no/such:/m", 3, "/no/such"), ("/tmp", 2, "SRC:DST"), ("/tmp:m", 2, "absolute"),
+    ("/tmp:/m:z", 2, '"z"'), ("/tmp:/m:rw,shared", 2, '"shared"'), ("/tmp:/", 2, "own"),
+    ("/tmp:/proc/x", 2, "own"), ("/tmp:/a/../b", 2, ".."), ("type=volume,src=v,dst=/m", 2, "bind"),
+    ("type=bind,src=/tmp,dst=/m,propagation=shared", 2, "propagation"),
+])
+def test_a_mount_that_cannot_be_had_is_refused_before_the_start(dugout, write, flag, code, word):
+    r = dugout("run", write({"t": sh("true")}), "-v", flag)
+    assert r.rc == code and word in r.err and len(r.err.splitlines()) == 1, r
+    assert dugout.ok("runs", "--json").json == []
+
+
 def test_a_greedy_task_is_told_that_memory_ran_out(dugout, write):
     if not any("memory" in f["value"] for f in dugout("doctor", "--json").json
                if f["name"] == "cgroup"):
@@ -244,12 +270,75 @@ def test_hooks_get_the_run_and_cannot_harm_it(dugout, write, tmp_path):
     assert dugout("run", write({"t": sh("false")}, name="q")).rc == 1
 
 
+def sleepers(pid) -> list:
+    """Children of a process that are `sleep`."""
+    children = open("/proc/%d/task/%d/children" % (pid, pid)).read().split()
+    return [int(c) for c in children if open("/proc/%s/comm" % c).read() == "sleep\n"]
+
+
+def test_a_hook_that_hangs_or_stops_reading_is_killed_and_the_run_stands(dugout, write, tmp_path):
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\nexec 0<&-\nexec sleep 1000\n")
+    hook.chmod(0o755)
+    (dugout.home / "config.yaml").write_text("hooks:\n  on_success: %s\n" % hook)
+    p = dugout.start("run", write({"t": sh("true")}))
+    assert wait_until(lambda: sleepers(p.pid))
+    assert dugout.ok("runs", "--json").json[0]["state"] == "SUCCEEDED"  # whatever becomes of it
+    assert p.poll() is None
+    for pid in sleepers(p.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert p.wait(30) == 0
+    assert "the run is not affected" in p.stderr.read()
+
+
+def test_a_command_that_finds_a_dead_engine_tells_the_hook_and_does_not_wait(
+        dugout, write, tmp_path):
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\necho $$ >%s/pid; cat >%s/part; mv %s/part %s/seen; exec sleep 99\n"
+                    % ((tmp_path,) * 4))
+    hook.chmod(0o755)
+    (dugout.home / "config.yaml").write_text("hooks: {on_interrupted: %s}\n" % hook)
+    p = dugout.start("run", write({"t": sh("sleep 1")}))
+    assert wait_until(lambda: running(dugout))
+    p.kill()
+    p.wait()
+    assert dugout.ok("runs", "--json", timeout=5).json[0]["state"] == "INTERRUPTED"
+    assert wait_until((tmp_path / "seen").exists)
+    assert json.loads((tmp_path / "seen").read_text())["state"] == "INTERRUPTED"
+    dugout.ok("resume", "--all", timeout=10)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 def test_a_run_remembers_who_ran_what(dugout, write):
     f = write({"t": sh("true")})
     dugout.ok("run", f, "--experiment", "E1")
     assert dugout.ok("show", "@latest", "--spec").out == f.read_text()
     text = dugout.ok("show", "@latest").out
     assert os.uname().nodename in text and "--experiment" in text
+
+
+@pytest.mark.parametrize("how", ["clone", "packed", "worktree"])
+def test_a_run_remembers_the_git_commit_of_its_folder(dugout, write, tmp_path, how):
+    def git(*args):
+        return subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", tmp_path / "repo", *args],
+            capture_output=True, text=True, check=True).stdout.strip()
+
+    if subprocess.run(["which", "git"], capture_output=True).returncode:
+        pytest.skip("git is not installed")
+    (tmp_path / "repo").mkdir()
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    top = tmp_path / "repo"
+    if how == "packed":
+        git("pack-refs", "--all")
+    if how == "worktree":
+        top = tmp_path / "tree"
+        git("worktree", "add", "-q", "-b", "other", top)
+    (top / "deep").mkdir()
+    path = write({"t": sh("true")}).rename(top / "deep" / "p.json")
+    dugout.ok("run", path)
+    assert dugout.ok("show", "@latest", "--json").json["git_commit"] == git("rev-parse", "HEAD")
 
 
 def test_a_root_artifact_is_fed_from_a_path_and_hashed(dugout, write, tmp_path):
@@ -296,11 +385,42 @@ def test_the_second_run_is_all_hits_and_says_nothing_new(dugout, write):
     r = dugout.ok("run", f)
     assert r.err.splitlines()[-1].startswith("nothing new")
     assert "nothing new" not in dugout.ok("run", f, "--no-cache").err
-    assert "nothing new" not in dugout.ok("run", f, "--refresh", "a").err
+    assert "nothing new" not in dugout.ok("run", f, "--refresh").err
+    assert "nothing new" not in dugout.ok("run", f, "--refresh=a").err
     r = dugout.ok("run", f, "--cache-max-age", "1ms")
     assert "nothing new" not in r.err
     assert "nothing new" not in dugout.ok("run", f, "-e", "A=B").err
     assert "nothing new" in dugout.ok("runs").out
+
+
+def test_a_hit_says_which_image_made_it(dugout, write):
+    f = write({"a": sh("true")})
+    (first,) = dugout.ok("run", f, "--json").json["tasks"]
+    (second,) = dugout.ok("run", f, "--json").json["tasks"]
+    assert second["cached"] and second["image"] == first["image"]
+
+
+def test_events_are_one_json_line_each_from_the_start_to_the_end(dugout, write, tmp_path):
+    f = write({"a": sh("true"), "b": {**sh("exit 4"), "after": ["a"]}})
+    assert dugout("run", f, "--quiet", "--events", tmp_path / "ev").rc == 1
+    events = [json.loads(line) for line in open(tmp_path / "ev")]
+    assert len({e["run_id"] for e in events}) == 1
+    assert [(e["task"], e["state"]) for e in events if e["event"] == "task"] == [
+        ("a", "RUNNING"), ("a", "SUCCEEDED"), ("b", "RUNNING"), ("b", "FAILED")]
+    assert events[0]["event"] == "run"
+    end = events[-1]
+    assert (end["event"], end["state"], end["tasks"], end["failed"]) == ("end", "FAILED", 2, 1)
+
+
+def test_nobody_who_reads_stdout_can_end_a_run(dugout, write):
+    f = write({"a": {**sh('sleep 1; mkdir -p "$(dirname "$0")"; printf 1 >"$0"', out_param("n")),
+                     "out": {"n": "STRING"}}}, outputs={"n": "a.n"})
+    for verbose in ([], ["--json"], ["--events", "/dev/stdout"]):
+        p = dugout.start("run", "--no-cache", *verbose, f)
+        p.stdout.close()
+        p.stderr.close()
+        assert p.wait(30) == 0
+    assert [r["state"] for r in dugout.ok("runs", "--json").json] == ["SUCCEEDED"] * 3
 
 
 def test_what_sees_the_outside_is_never_a_hit(dugout, write, tmp_path):
