@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "base/fd.h"
@@ -189,6 +191,30 @@ static void probe_ids(const struct ids *ids, struct box_facts *f)
 
 /* ---- the rest ---------------------------------------------------------------------------------- */
 
+/* who gives what is missing depends on the version that is mounted and on who rules it */
+static const char *cgroup_remedy(bool root)
+{
+    struct statfs fs;
+    bool there = access("/sys/fs/cgroup/cgroup.procs", F_OK) == 0;
+    bool v2 = there && statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+
+    if (root && v2)
+        return "as root: echo +memory +pids +cpu >/sys/fs/cgroup/cgroup.subtree_control; in a "
+               "container, start that with its cgroup writable";
+    if (root)
+        return "mount what is missing: mount -t cgroup2 cgroup2 /sys/fs/cgroup, or for v1 mount -t "
+               "cgroup -o memory cgroup /sys/fs/cgroup/memory, and so each controller";
+    if (!v2)
+        return "cgroup v1 is never handed to users: boot with cgroup v2 (on the kernel's command "
+               "line: systemd.unified_cgroup_hierarchy=1), or run dugout as root";
+    if (access("/run/systemd/system", F_OK) == 0)
+        return "start dugout by: systemd-run --user --scope -p Delegate=yes dugout ...; as root, "
+               "[Service] Delegate=cpu memory pids in /etc/systemd/system/user@.service.d/dugout.conf";
+    return "as root, give this user a cgroup: mkdir /sys/fs/cgroup/NAME; chown NAME "
+           "/sys/fs/cgroup/NAME and cgroup.procs, cgroup.subtree_control in it; then start his shell "
+           "there: echo PID >/sys/fs/cgroup/NAME/cgroup.procs";
+}
+
 static void probe_cgroup(const struct ids *ids, struct box_facts *f)
 {
     static const char *const names[CG_N] = {"memory", "pids", "cpu", "devices"};
@@ -208,11 +234,7 @@ static void probe_cgroup(const struct ids *ids, struct box_facts *f)
         fact(f, "cgroup", BOX_FACT_GOOD, NULL, "%s: %s", kind, have);
     else
         fact(f, "cgroup", BOX_FACT_WORSE,
-             ids->kind == IDS_HOST
-                 ? "mount the cgroup file system read-write at /sys/fs/cgroup"
-                 : "start dugout by: systemd-run --user --scope -p Delegate=yes dugout ...; as "
-                   "root, Delegate=cpu memory pids for user@.service",
-             "%s: %s%snot %s", kind, have, have[0] ? ", " : "", lack);
+             cgroup_remedy(ids->kind == IDS_HOST), "%s: %s%snot %s", kind, have, have[0] ? ", " : "", lack);
 }
 
 static void probe_small(struct box_facts *f)

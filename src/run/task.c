@@ -305,5 +305,8 @@ int task_ended(struct engine *en, struct job *j, struct err *e)
         task_settle(en, t, TASK_CANCELED, r.error, NO_TEXT);
         break;
     }
+    if (j->dir_fd >= 0) /* it settled, and there may be thousands of them */
+        (void)close(j->dir_fd);
+    j->dir_fd = -1;
     return group_ended(en, t->scope, e);
 }
