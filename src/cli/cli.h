@@ -175,6 +175,9 @@ struct db_image;
 /* cli_find_image - a name (aliases followed), sha256:PREFIX or a prefix of an id */
 int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct err *e);
 
+/* cli_known_image - as cli_find_image, and by digest those that were removed or never loaded */
+int cli_known_image(struct cli *c, const char *what, char hex[DIGEST_HEX], struct err *e);
+
 /* cli_find_artifact - a7, sha256:PREFIX, RUN/TASK:OUTPUT, a tag, or a path (by content) */
 int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err *e);
 
@@ -188,6 +191,27 @@ void gpus_lent_done(struct gpus_lent *l);
 
 /* doctor_gpus - the line of `doctor` about GPUs, in both forms */
 void doctor_gpus(struct cli *c, struct table *t, struct jw *w);
+
+/* ---- export.c ---- */
+struct db_artifact;
+struct export_to {
+    const char *path;
+    bool replace;    /* what is there goes, in one step */
+    bool provenance; /* PATH.provenance.json as well */
+};
+/* cli_export - copy an artifact to PATH, whole or not at all */
+int cli_export(struct cli *c, int64_t artifact, const struct export_to *to, struct err *e);
+/* cli_export_check - what can be known before: ERR_INPUT when PATH exists, ERR_SYS when its
+ * directory cannot be written */
+int cli_export_check(const struct export_to *to, struct err *e);
+/* cli_artifact_path - where the content lies in the store; ERR_MISSING when it is gone */
+int cli_artifact_path(struct cli *c, const struct db_artifact *f, char *path, size_t size,
+                      struct err *e);
+/* cli_artifact_content - the same for reading: a directory that was packed is there again, and
+ * stays until we exit */
+int cli_artifact_content(struct cli *c, const struct db_artifact *f, char *path, size_t size,
+                         struct err *e);
+int cli_copy_fd(int from, int to, const char *what, struct err *e); /* EPIPE is success */
 
 /* commands, one file each family */
 int cmd_run(struct cli *c);
@@ -214,9 +238,13 @@ int cmd_artifact_import(struct cli *c);
 int cmd_artifact_export_oci(struct cli *c); /* what --oci makes of them */
 int cmd_artifact_import_oci(struct cli *c);
 int cmd_artifact_rm(struct cli *c);
+int cmd_artifact_revoke(struct cli *c);
+int cmd_image_revoke(struct cli *c);
 int cmd_tag(struct cli *c);
 int cmd_tag_log(struct cli *c);
 int cmd_tags(struct cli *c);
+int cmd_query(struct cli *c);
+int cmd_sql(struct cli *c);
 int cmd_lineage(struct cli *c);
 int cmd_report(struct cli *c);
 int cmd_export_mlmd(struct cli *c);

@@ -13,29 +13,27 @@
 #include "cli/cli.h"
 #include "lineage/query.h"
 #include "lineage/record.h"
-#include "store/pack.h"
+#include "lineage/revoke.h"
+#include "store/hash.h"
 #include "store/tree.h"
 
 #define SHORT 12
 
-/* a path is looked up by what is in it: the answer never depends on a name */
+/* A path is looked up by what is in it: the answer never depends on a name. Of several artifacts
+ * with those bytes the oldest is meant, the one that others are copies of. */
 static int find_by_content(struct cli *c, const char *path, int64_t *out, struct err *e)
 {
-    struct artifact f = {0};
-    struct db_artifact_filter filter = {.limit = 1};
-    struct db_artifact *rows;
-    size_t n;
+    char hex[DIGEST_HEX];
+    bool is_dir;
 
-    if (cli_store_path(c, path, &f, e) < 0)
+    if (hash_path(AT_FDCWD, path, hex, &is_dir, e) < 0)
         return -1;
-    filter.digest_hex = f.digest;
-    if (db_artifacts_in(&c->a, c->db, &filter, &rows, &n, e) < 0)
+    if (db_artifact_by_digest(c->db, str_of(hex), out, e) < 0)
         return -1;
-    if (!n)
+    if (!*out)
         return err_set(e, ERR_MISSING,
                        "%s (sha256:%.*s) is no recorded artifact: no run made or read these bytes",
-                       path, SHORT, f.digest.ptr);
-    *out = rows[0].id;
+                       path, SHORT, hex);
     return 0;
 }
 
@@ -46,65 +44,9 @@ int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err 
                                       : find_by_content(c, what, out, e);
     if (db_artifact_find(c->db, str_of(what), out, e) == 0)
         return 0;
-    if (e->code == ERR_MISSING && access(what, F_OK) == 0)
+    if ((e->code == ERR_MISSING || e->code == ERR_INPUT) && access(what, F_OK) == 0)
         return find_by_content(c, what, out, e);
     return -1;
-}
-
-static void short_type(const struct db_artifact *f, struct table *t)
-{
-    table_addf(t, "%.*s", str_starts(f->type, "system.") ? (int)f->type.len - 7 : (int)f->type.len,
-               f->type.ptr + (str_starts(f->type, "system.") ? 7 : 0));
-}
-
-int cmd_artifacts(struct cli *c)
-{
-    AUTO_BUF struct buf out = {0};
-    const char *type = opt_text(c, "type"), *where = opt_text(c, "where"),
-               *run = opt_text(c, "run");
-    struct db_artifact_filter f = {.gone = opt_flag(c, "all"), .limit = 50};
-    struct db_artifact *rows;
-    struct err e = {0};
-    uint64_t limit = 50;
-    struct table t;
-    struct jw w;
-    size_t n;
-
-    if (opt_u64(c, "limit", &limit, &e) < 0 || cli_open(c, DB_READ, &e) < 0)
-        return cli_fail(&e);
-    f.limit = (int64_t)limit;
-    if (type)
-        f.type = str_of(type);
-    if (where)
-        f.where = str_of(where);
-    if ((run && db_run_find(c->db, str_of(run), &f.run, &e) < 0) ||
-        db_artifacts_in(&c->a, c->db, &f, &rows, &n, &e) < 0)
-        return cli_fail(&e);
-    buf_init(&out, 0);
-    jw_init(&w, &out);
-    jw_arr(&w);
-    table_init(&t, 7, (const char *const[]){"ID", "TYPE", "NAME", "SIZE", "DIGEST", "CREATED",
-                                            "METADATA"});
-    for (size_t i = 0; i < n; i++) {
-        char size[24], when[25];
-        db_artifact_short_json(&rows[i], &w);
-        size_human((uint64_t)rows[i].size_bytes, size);
-        clock_rfc3339(rows[i].created_unix_ms, when);
-        table_addf(&t, "a%lld", (long long)rows[i].id);
-        short_type(&rows[i], &t);
-        table_addf(&t, "%.*s", STR_ARG(rows[i].name));
-        table_add(&t, str_eqz(rows[i].kind, "none") ? "-" : size);
-        table_addf(&t, "%.*s", SHORT, rows[i].digest_hex[0] ? rows[i].digest_hex : "-");
-        table_addf(&t, "%.10s %.5s", when, when + 11);
-        table_addf(&t, "%.60s%s", rows[i].metadata_json.len > 2 ? rows[i].metadata_json.ptr : "",
-                   rows[i].metadata_json.len > 60 ? "..." : "");
-    }
-    jw_end_arr(&w);
-    if (c->json)
-        cli_out_json(&out);
-    else
-        table_print(&t, stdout);
-    return 0;
 }
 
 /* ---- show ------------------------------------------------------------------------------------- */
@@ -158,17 +100,6 @@ static void print_uses(json *list, const char *what)
     }
 }
 
-static int where_is_it(struct cli *c, const struct db_artifact *f, char *path, size_t size,
-                       struct err *e)
-{
-    if (str_eqz(f->kind, "dir"))
-        return tree_checkout_path(c->store, f->digest_hex, path, size, e);
-    if (!blob_has(c->store, f->digest_hex))
-        return err_set(e, ERR_MISSING, "artifact a%lld is recorded, but its content is gone",
-                       (long long)f->id);
-    return blob_path(c->store, f->digest_hex, path, size, e);
-}
-
 int cmd_artifact_show(struct cli *c)
 {
     AUTO_BUF struct buf out = {0};
@@ -176,6 +107,8 @@ int cmd_artifact_show(struct cli *c)
     struct db_artifact f;
     struct err e = {0};
     char path[LIMIT_PATH_BYTES], size[24], when[25];
+    AUTO_MARKS struct marks *marks = NULL;
+    const struct db_mark *why;
     int64_t id;
     struct jw w;
     json *root, *tags, *tag;
@@ -185,7 +118,8 @@ int cmd_artifact_show(struct cli *c)
     jw_init(&w, &out);
     if (cli_open(c, DB_READ, &e) < 0 || cli_find_artifact(c, c->args[0], &id, &e) < 0 ||
         db_artifact_get_in(&c->a, c->db, id, &f, &e) < 0 ||
-        db_artifact_json(c->db, id, &w, &e) < 0)
+        db_artifact_json(c->db, id, &w, &e) < 0 || marks_open(c->db, &marks, &e) < 0 ||
+        marks_look(marks, id, &why, &e) < 0)
         return cli_fail(&e);
     if (c->json) {
         cli_out_json(&out);
@@ -211,7 +145,7 @@ int cmd_artifact_show(struct cli *c)
         line("uri", "%.*s", STR_ARG(f.uri));
     if (!f.digest_hex[0])
         line("content", "none: metadata only");
-    else if (where_is_it(c, &f, path, sizeof path, &e) == 0)
+    else if (cli_artifact_path(c, &f, path, sizeof path, &e) == 0)
         line("content", "%s", path);
     else
         line("content", "gone");
@@ -223,6 +157,9 @@ int cmd_artifact_show(struct cli *c)
     if (yyjson_is_arr(tags))
         yyjson_arr_foreach(tags, i, max, tag)
             line(i ? "" : "tags", "%.*s", STR_ARG(json_as_str(tag)));
+    if (why)
+        line("revoked", "%.*s: %.*s (%.*s)", STR_ARG(why->what), STR_ARG(why->reason),
+             STR_ARG(why->set_by));
     print_metadata(c, f.metadata_json);
     return 0;
 }
@@ -240,24 +177,7 @@ static int find_content(struct cli *c, struct db_artifact *f, char *path, size_t
     if (!f->digest_hex[0])
         return err_set(e, ERR_INPUT, "artifact a%lld is metadata only, it has no content",
                        (long long)id);
-    if (str_eqz(f->kind, "dir")) {
-        int pin; /* closed by our exit */
-        if (tree_pin(c->store, f->digest_hex, &pin, e) < 0)
-            return -1;
-    }
-    return where_is_it(c, f, path, size, e);
-}
-
-static int copy_fd(int from, int to, const char *what, struct err *e)
-{
-    AUTO_FREE char *chunk = xalloc(256 * KIB);
-    ssize_t n;
-
-    while ((n = read(from, chunk, 256 * KIB)) > 0) {
-        if (fd_write_all(to, chunk, (size_t)n, e) < 0)
-            return e->sys == EPIPE ? 0 : err_at(e, "%s", what); /* head has seen enough */
-    }
-    return n < 0 ? err_sys(e, errno, "read %s", what) : 0;
+    return cli_artifact_content(c, f, path, size, e);
 }
 
 int cmd_artifact_cat(struct cli *c)
@@ -277,89 +197,22 @@ int cmd_artifact_cat(struct cli *c)
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return cli_fail((err_sys(&e, errno, "open %s", path), &e));
-    return copy_fd(fd, 1, "standard output", &e) < 0 ? cli_fail(&e) : 0;
-}
-
-struct exporting {
-    struct cli *c;
-    int dst_fd, src_fd;
-};
-
-static int export_entry(void *ctx, const struct tree_entry *t, struct err *e)
-{
-    struct exporting *x = ctx;
-    char *path = arena_strndup(&x->c->a, t->path.ptr, t->path.len);
-    AUTO_FD int from = -1;
-    AUTO_FD int to = -1;
-
-    switch (t->type) {
-    case TREE_DIR:
-        return fd_mkdirs(x->dst_fd, path, 0755, e);
-    case TREE_LINK:
-        if (symlinkat(arena_strndup(&x->c->a, t->target.ptr, t->target.len), x->dst_fd, path) < 0)
-            return err_sys(e, errno, "link %s", path);
-        return 0;
-    case TREE_FILE:
-    case TREE_EXEC:
-        from = fd_open_beneath(x->src_fd, path, O_RDONLY | O_NOFOLLOW, 0);
-        to = fd_open_beneath(x->dst_fd, path, O_WRONLY | O_CREAT | O_EXCL,
-                             t->type == TREE_EXEC ? 0755 : 0644);
-        if (from < 0 || to < 0)
-            return err_sys(e, errno, "copy %s", path);
-        return copy_fd(from, to, path, e);
-    }
-    return 0;
-}
-
-static int export_dir(struct cli *c, const struct db_artifact *f, const char *src,
-                      const char *tmp, struct err *e)
-{
-    AUTO_FD int from = open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_FD int to = -1;
-    struct exporting x = {.c = c, .src_fd = from};
-
-    if (mkdir(tmp, 0755) < 0)
-        return err_sys(e, errno, "make %s", tmp);
-    to = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    x.dst_fd = to;
-    if (from < 0 || to < 0)
-        return err_sys(e, errno, "open %s", tmp);
-    return tree_walk(c->store, f->digest_hex, export_entry, &x, e);
-}
-
-static int export_file(const char *src, const char *tmp, struct err *e)
-{
-    AUTO_FD int from = open(src, O_RDONLY | O_CLOEXEC);
-    AUTO_FD int to = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-
-    if (from < 0 || to < 0)
-        return err_sys(e, errno, "create %s", tmp);
-    return copy_fd(from, to, tmp, e);
+    return cli_copy_fd(fd, 1, "standard output", &e) < 0 ? cli_fail(&e) : 0;
 }
 
 int cmd_artifact_export(struct cli *c)
 {
-    const char *dst = c->args[1];
-    char *tmp = arena_printf(&c->a, "%s.dugout-%d", dst, (int)getpid());
-    char path[LIMIT_PATH_BYTES];
-    struct db_artifact f;
-    struct stat st;
+    struct export_to to = {.path = c->args[1],
+                           .replace = opt_flag(c, "force"),
+                           .provenance = opt_flag(c, "provenance")};
     struct err e = {0};
-    int rc;
+    int64_t id;
 
     if (opt_flag(c, "oci"))
         return cmd_artifact_export_oci(c);
-    if (lstat(dst, &st) == 0)
-        return cli_fail((err_set(&e, ERR_INPUT, "%s exists: choose another name", dst), &e));
-    if (find_content(c, &f, path, sizeof path, &e) < 0)
+    if (cli_open(c, DB_READ, &e) < 0 || cli_find_artifact(c, c->args[0], &id, &e) < 0 ||
+        cli_export(c, id, &to, &e) < 0)
         return cli_fail(&e);
-    rc = str_eqz(f.kind, "dir") ? export_dir(c, &f, path, tmp, &e) : export_file(path, tmp, &e);
-    if (rc == 0 && rename(tmp, dst) < 0)
-        rc = err_sys(&e, errno, "name %s", dst);
-    if (rc < 0) {
-        (void)fd_remove_tree(AT_FDCWD, tmp, &(struct err){0});
-        return cli_fail(&e);
-    }
     return 0;
 }
 
@@ -368,7 +221,7 @@ int cmd_artifact_export(struct cli *c)
 static int read_metadata(struct cli *c, struct buf *out, struct err *e)
 {
     size_t n;
-    const char **flags = opt_list(c, "metadata", &n);
+    const char **flags = opt_list(c, "set", &n);
     struct jw w;
 
     jw_init(&w, out);
@@ -378,7 +231,7 @@ static int read_metadata(struct cli *c, struct buf *out, struct err *e)
         struct value v;
         struct err unused;
         if (!eq || eq == flags[i])
-            return err_set(e, ERR_INPUT, "--metadata %.80s: want KEY=VALUE", flags[i]);
+            return err_set(e, ERR_INPUT, "--set %.80s: want KEY=VALUE", flags[i]);
         jw_keystr(&w, (struct str){flags[i], (size_t)(eq - flags[i])});
         if (value_parse_in(&c->a, str_of(eq + 1), &v, &unused) == 0 && v.kind != VALUE_NULL)
             value_write(&w, &v); /* a number, true, false or JSON */

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "image/image.h"
 #include "lineage/images.h"
+#include "lineage/origin.h"
 
 #define SHORT 12 /* digits of a digest that people are shown */
 
@@ -217,6 +218,21 @@ int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct
                        "image %s is not here (dugout images lists those that are; dugout image "
                        "load brings one in)",
                        what);
+    *e = first;
+    return -1;
+}
+
+int cli_known_image(struct cli *c, const char *what, char hex[DIGEST_HEX], struct err *e)
+{
+    struct db_image row;
+    struct err first = {0};
+
+    if (cli_find_image(c, what, &row, &first) == 0) {
+        memcpy(hex, row.config_hex, DIGEST_HEX);
+        return 0;
+    }
+    if (first.code == ERR_MISSING && db_image_known(c->db, str_of(what), hex, e) == 0)
+        return 0;
     *e = first;
     return -1;
 }

@@ -142,10 +142,12 @@ static int read_opts(struct cli *c, struct run_opts *o, struct err *e)
     return cli_mounts(c, &o->mounts, &o->n_mounts, e) < 0 ? -1 : cli_task_opts(c, o, e);
 }
 
-static int read_tags(struct cli *c, struct run_request *rq, struct err *e)
+/* the values of --tag or --export: TASK:OUTPUT=WHAT */
+static int read_outputs(struct cli *c, const char *flag, const char *what, struct run_tag **out,
+                        size_t *n_out, struct err *e)
 {
     size_t n;
-    const char **flags = opt_list(c, "tag", &n);
+    const char **flags = opt_list(c, flag, &n);
     struct run_tag *tags = arena_alloc(&c->a, (n + 1) * sizeof *tags);
 
     for (size_t i = 0; i < n; i++) {
@@ -154,15 +156,33 @@ static int read_tags(struct cli *c, struct run_request *rq, struct err *e)
         if (eq)
             *eq++ = 0;
         colon = strrchr(copy, ':');
-        if (!eq || !colon || !colon[1])
-            return err_set(e, ERR_INPUT, "--tag %.80s: want TASK:OUTPUT=NAME", flags[i]);
+        if (!eq || !eq[0] || !colon || !colon[1])
+            return err_set(e, ERR_INPUT, "--%s %.80s: want TASK:OUTPUT=%s", flag, flags[i], what);
         *colon++ = 0;
-        if (db_tag_name_ok(str_of(eq), e) < 0)
-            return err_at(e, "--tag %s", flags[i]);
         tags[i] = (struct run_tag){copy, colon, eq};
     }
+    *out = tags;
+    *n_out = n;
+    return 0;
+}
+
+static int read_tags(struct cli *c, struct run_request *rq, struct err *e)
+{
+    struct run_tag *tags, *exports;
+
+    if (read_outputs(c, "tag", "NAME", &tags, &rq->n_tags, e) < 0 ||
+        read_outputs(c, "export", "PATH", &exports, &rq->n_exports, e) < 0)
+        return -1;
+    for (size_t i = 0; i < rq->n_tags; i++)
+        if (db_tag_name_ok(str_of(tags[i].name), e) < 0)
+            return err_at(e, "--tag %s:%s=%s", tags[i].task, tags[i].output, tags[i].name);
+    for (size_t i = 0; i < rq->n_exports; i++) {
+        struct export_to to = {.path = exports[i].name, .replace = true};
+        if (cli_export_check(&to, e) < 0)
+            return err_at(e, "--export %s:%s", exports[i].task, exports[i].output);
+    }
     rq->tags = tags;
-    rq->n_tags = n;
+    rq->exports = exports;
     return 0;
 }
 
@@ -290,6 +310,29 @@ int cli_request(struct cli *c, const char *file, struct run_request *rq, struct 
     return read_inputs(c, rq, e);
 }
 
+/* The run has succeeded and is recorded; what goes wrong here is said, and the exit status tells. */
+static int export_outputs(struct cli *c, const struct run_request *rq, const char *run_id)
+{
+    int status = 0;
+
+    for (size_t i = 0; i < rq->n_exports; i++) {
+        const struct run_tag *x = &rq->exports[i];
+        struct export_to to = {.path = x->name, .replace = true, .provenance = true};
+        const char *what = arena_printf(&c->a, "%s/%s:%s", run_id, x->task, x->output);
+        struct err e = {0};
+        int64_t id;
+
+        if (db_artifact_find(c->db, str_of(what), &id, &e) < 0 || cli_export(c, id, &to, &e) < 0) {
+            (void)err_at(&e, "--export %s:%s", x->task, x->output);
+            status = cli_fail(&e);
+            continue;
+        }
+        log_note("%s is a%lld (%s.provenance.json says what it was made from)", x->name,
+                 (long long)id, x->name);
+    }
+    return status;
+}
+
 /* ---- the command ---------------------------------------------------------------------------------------- */
 
 static void warn_of_orphans(struct cli *c, struct str text)
@@ -351,6 +394,8 @@ int cmd_run(struct cli *c)
     if (rc < 0)
         goto failed;
     status = cli_report(c, p, &o);
+    if (status == 0)
+        status = export_outputs(c, &rq, o.run_id);
     progress_free(p);
     return status;
 failed:

@@ -3,19 +3,36 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "lineage/revoke.h"
 #include "lineage/tags.h"
+
+/* the tag is set all the same: the person may know better, and the log has the reason */
+static int warn_of_mark(struct cli *c, int64_t artifact, struct err *e)
+{
+    AUTO_MARKS struct marks *marks = NULL;
+    const struct db_mark *why;
+
+    if (marks_open(c->db, &marks, e) < 0 || marks_look(marks, artifact, &why, e) < 0)
+        return -1;
+    if (why)
+        log_note("a%lld is flagged: %.*s is revoked (%.*s)", (long long)artifact,
+                 STR_ARG(why->what), STR_ARG(why->reason));
+    return 0;
+}
 
 static int set_tag(struct cli *c, const char *what, const char *name, struct err *e)
 {
+    const char *reason = opt_text(c, "message");
     char user[64];
+    struct db_by by = {.reason = str_of(reason ? reason : ""), .now_unix_ms = clock_unix_ms()};
     int64_t artifact, was = 0;
 
     cli_user(user);
+    by.user = str_of(user);
     if (db_tag_name_ok(str_of(name), e) < 0 || cli_find_artifact(c, what, &artifact, e) < 0 ||
         db_begin(c->db, DB_DURABLE, e) < 0)
         return -1;
-    if (db_tag_set(c->db, str_of(name), artifact, opt_flag(c, "move"), str_of(user),
-                   clock_unix_ms(), &was, e) < 0) {
+    if (db_tag_set(c->db, str_of(name), artifact, opt_flag(c, "move"), &by, &was, e) < 0) {
         db_rollback(c->db);
         return -1;
     }
@@ -26,17 +43,20 @@ static int set_tag(struct cli *c, const char *what, const char *name, struct err
                  (long long)was, (long long)artifact, (long long)was, name);
     else
         log_note("%s is a%lld", name, (long long)artifact);
-    return 0;
+    return warn_of_mark(c, artifact, e);
 }
 
 static int remove_tag(struct cli *c, const char *name, struct err *e)
 {
+    const char *reason = opt_text(c, "message");
     char user[64];
+    struct db_by by = {.reason = str_of(reason ? reason : ""), .now_unix_ms = clock_unix_ms()};
 
     cli_user(user);
+    by.user = str_of(user);
     if (db_begin(c->db, DB_DURABLE, e) < 0)
         return -1;
-    if (db_tag_remove(c->db, str_of(name), str_of(user), clock_unix_ms(), e) < 0) {
+    if (db_tag_remove(c->db, str_of(name), &by, e) < 0) {
         db_rollback(c->db);
         return -1;
     }
@@ -71,7 +91,7 @@ static void print_tags(struct cli *c, const struct db_tag *rows, size_t n)
     buf_init(&out, 0);
     jw_init(&w, &out);
     jw_arr(&w);
-    table_init(&t, 4, (const char *const[]){"TAG", "ARTIFACT", "SET", "BY"});
+    table_init(&t, 5, (const char *const[]){"TAG", "ARTIFACT", "SET", "BY", "REASON"});
     for (size_t i = 0; i < n; i++) {
         char when[25];
         clock_rfc3339(rows[i].set_unix_ms, when);
@@ -82,6 +102,7 @@ static void print_tags(struct cli *c, const struct db_tag *rows, size_t n)
             table_add(&t, "removed");
         table_addf(&t, "%.10s %.8s", when, when + 11);
         table_addf(&t, "%.*s", STR_ARG(rows[i].set_by));
+        table_addf(&t, "%.*s", STR_ARG(rows[i].reason));
         jw_obj(&w);
         jw_key(&w, "tag");
         jw_str(&w, rows[i].name);
@@ -93,6 +114,11 @@ static void print_tags(struct cli *c, const struct db_tag *rows, size_t n)
         jw_kstr(&w, "set", when);
         jw_key(&w, "by");
         jw_str(&w, rows[i].set_by);
+        jw_key(&w, "reason");
+        if (rows[i].reason.len)
+            jw_str(&w, rows[i].reason);
+        else
+            jw_null(&w);
         jw_end_obj(&w);
     }
     jw_end_arr(&w);

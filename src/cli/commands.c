@@ -8,6 +8,7 @@
 
 static const char *const networks[] = {"none", "host", NULL};
 static const char *const policies[] = {"wheels", "image", "network", NULL};
+static const char *const sql_formats[] = {"table", "json", "csv", NULL};
 static const char *const formats[] = {"oci", "oci-dir", "docker", NULL};
 
 const struct opt global_opts[] = {
@@ -44,7 +45,8 @@ const struct opt global_opts[] = {
     {"cpus", 0, OPT_TEXT, "N", "CPU limit of tasks that set none", NULL, NULL},               \
     {"disk", 0, OPT_TEXT, "SIZE", "what a task may write, outputs included", NULL, NULL},     \
     {"shm-size", 0, OPT_TEXT, "SIZE", "size of /dev/shm (half of the memory limit)", NULL, NULL}, \
-    {"tag", 0, OPT_LIST, "TASK:OUTPUT=NAME", "tag an output artifact when the run succeeds", NULL, NULL}
+    {"tag", 0, OPT_LIST, "TASK:OUTPUT=NAME", "tag an output artifact when the run succeeds", NULL, NULL}, \
+    {"export", 0, OPT_LIST, "TASK:OUTPUT=PATH", "copy an output to PATH when the run succeeds, with PATH.provenance.json", NULL, NULL}
 
 static const struct opt run_opts[] = {
     RUN_OPTS,
@@ -132,16 +134,21 @@ static const struct opt logs_opts[] = {
 };
 static const struct opt artifacts_opts[] = {
     {"type", 0, OPT_TEXT, "TYPE", "only this type: Dataset, Model ...", NULL, NULL},
-    {"where", 0, OPT_TEXT, "EXPR", "by metadata: 'rows > 10000 and split = \"train\"'", NULL, NULL},
+    {"where", 0, OPT_TEXT, "EXPR", "by a condition: 'rows > 10000 and split = \"train\"' (see help query)", NULL, NULL},
+    {"sort", 0, OPT_TEXT, "KEY", "by metadata (f1; -f1 for the highest first), or name, size, files, created", NULL, NULL},
+    {"pipeline", 0, OPT_TEXT, "NAME", "given out by runs of this pipeline", NULL, NULL},
     {"run", 0, OPT_TEXT, "RUN", "made by this run", NULL, NULL},
     {"limit", 'n', OPT_TEXT, "N", "at most N (50; 0 = all)", NULL, NULL},
     {"all", 0, OPT_FLAG, NULL, "those whose content is gone, too", NULL, NULL},
     {0},
 };
-static const struct opt a_export_opts[] = {
-    {"oci", 0, OPT_FLAG, NULL, "write an OCI layout", NULL, NULL},
-    {"ref", 0, OPT_TEXT, "NAME", "name of it in the layout", NULL, NULL},
-    {"provenance", 0, OPT_FLAG, NULL, "add the OpenLineage events of every run upstream", NULL, NULL},
+static const struct opt query_opts[] = {
+    {"limit", 'n', OPT_TEXT, "N", "at most N (50; 0 = all)", NULL, NULL},
+    {0},
+};
+static const struct opt sql_opts[] = {
+    {"format", 0, OPT_TEXT, "FORMAT", "table (default), json or csv", NULL, sql_formats},
+    {"timeout", 0, OPT_TEXT, "DURATION", "stop it after this time (30s; 0 = never)", NULL, NULL},
     {0},
 };
 static const struct opt a_import_opts[] = {
@@ -149,12 +156,25 @@ static const struct opt a_import_opts[] = {
     {"ref", 0, OPT_TEXT, "NAME", "which artifact of the layout (with --oci)", NULL, NULL},
     {"type", 0, OPT_TEXT, "TYPE", "artifact type (Dataset)", NULL, NULL},
     {"name", 0, OPT_TEXT, "NAME", "name (default: the file's)", NULL, NULL},
-    {"metadata", 0, OPT_LIST, "K=V", "metadata; numbers and true/false are taken as such", NULL, NULL},
+    {"set", 0, OPT_LIST, "K=V", "metadata; numbers and true/false are taken as such", "metadata", NULL},
     {0},
 };
 static const struct opt tag_opts[] = {
     {"move", 0, OPT_FLAG, NULL, "move the tag when it points elsewhere", NULL, NULL},
+    {"message", 'm', OPT_TEXT, "REASON", "why, for the log", NULL, NULL},
     {"delete", 'd', OPT_FLAG, NULL, "remove the tag NAME (the artifact stays)", NULL, NULL},
+    {0},
+};
+static const struct opt revoke_opts[] = {
+    {"message", 'm', OPT_TEXT, "REASON", "why, for those who find the flag", NULL, NULL},
+    {"undo", 0, OPT_FLAG, NULL, "lift the mark again", NULL, NULL},
+    {0},
+};
+static const struct opt a_export_opts[] = {
+    {"force", 'f', OPT_FLAG, NULL, "replace what is at PATH, in one step", NULL, NULL},
+    {"provenance", 0, OPT_FLAG, NULL, "write PATH.provenance.json as well; with --oci add the OpenLineage events of every run upstream", NULL, NULL},
+    {"oci", 0, OPT_FLAG, NULL, "write an OCI layout", NULL, NULL},
+    {"ref", 0, OPT_TEXT, "NAME", "name of it in the layout", NULL, NULL},
     {0},
 };
 static const struct opt lineage_opts_table[] = {
@@ -162,6 +182,8 @@ static const struct opt lineage_opts_table[] = {
     {"down", 0, OPT_FLAG, NULL, "what was made from it", NULL, NULL},
     {"depth", 0, OPT_TEXT, "N", "at most N artifacts away", NULL, NULL},
     {"type", 0, OPT_TEXT, "TYPE", "show only artifacts of this type", NULL, NULL},
+    {"image", 0, OPT_TEXT, "IMAGE", "start from all that this image made", NULL, NULL},
+    {"component", 0, OPT_TEXT, "NAME", "start from all that this component made: its name, sha256:PREFIX of its code, or RUN/TASK", NULL, NULL},
     {"dot", 0, OPT_FLAG, NULL, "print a Graphviz graph", NULL, NULL},
     {0},
 };
@@ -264,6 +286,9 @@ const struct command commands[] = {
      false, NULL},
     {"image export", "IMAGE FILE|DIR|- [OPTION]...", "write an image to an archive", NULL,
      export_opts, cmd_image_export, 2, 2, false, false, NULL},
+    {"image revoke", "IMAGE -m REASON | IMAGE --undo", "flag everything that an image has made",
+     "IMAGE may have been removed since: its digest is enough.", revoke_opts, cmd_image_revoke, 1, 1,
+     false, false, NULL},
     {"image rm", "IMAGE...", "remove images or names of images",
      "A name goes alone while the image has others; content goes at the next gc.", NULL,
      cmd_image_rm, 1, -1, false, false, NULL},
@@ -276,6 +301,7 @@ const struct command commands[] = {
     {"artifact cat", "ARTIFACT", "print an artifact's content", NULL, NULL, cmd_artifact_cat, 1, 1,
      false, false, NULL},
     {"artifact export", "ARTIFACT PATH [OPTION]...", "copy an artifact to a file or directory",
+     "PATH has all of it or nothing of it at any moment. "
      "With --oci PATH becomes an OCI layout (PATH.tar: an archive of one) that skopeo and registries "
      "take; a model is a ModelPack model. The digest of its manifest is printed, and is the same for "
      "every export of the same artifact.",
@@ -284,12 +310,42 @@ const struct command commands[] = {
      a_import_opts, cmd_artifact_import, 1, 1, false, false, NULL},
     {"artifact rm", "ARTIFACT...", "remove an artifact's content at the next gc", NULL, NULL,
      cmd_artifact_rm, 1, -1, false, false, NULL},
+    {"artifact revoke", "ARTIFACT -m REASON | ARTIFACT --undo", "flag an artifact and all that was made from it",
+     "Everything with the same content counts. The flag shows in artifacts, lineage, show and tag; "
+     "runs that read it say so, and its cached results are not used any more.",
+     revoke_opts, cmd_artifact_revoke, 1, 1, false, false, NULL},
     {"tag", "ARTIFACT NAME | --delete NAME", "name an artifact, as in churn:prod", NULL, tag_opts,
      cmd_tag, 1, 2, false, false, NULL},
     {"tag log", "[NAME]", "show how tags moved", NULL, NULL, cmd_tag_log, 0, 1, false, false, NULL},
     {"tags", "", "list tags", NULL, NULL, cmd_tags, 0, 0, false, false, "tag ls"},
-    {"lineage", "ARTIFACT [OPTION]...", "show what an artifact came from, or what came from it",
-     NULL, lineage_opts_table, cmd_lineage, 1, 1, false, false, NULL},
+    {"query", "QUERY [OPTION]...", "find artifacts by type, metadata, tags, parameters and relations",
+     "QUERY is [TYPE] [where CONDITION] [order by [-]KEY] [limit N]:\n"
+     "Model where upstream Dataset.rows > 10000 and tag = prod\n"
+     "A condition joins tests with and, or, not and parentheses. A test is KEY OP VALUE with OP one "
+     "of = != < <= > >= and ~ (a pattern with * and ?), KEY in (VALUE, ...), has KEY, or revoked. "
+     "KEY is a metadata key, dotted when nested (train.rows); id, name, type, kind, size, files, "
+     "created, state, digest, source, uri, tag; of the task that gave the artifact out: task, run, "
+     "pipeline, experiment, image, component, code, or param.NAME for an input parameter. tag = "
+     "prod holds for churn:prod, too. metadata.KEY or a KEY in quotes is always metadata.\n"
+     "A relation looks at other artifacts: upstream (all that it was made from), downstream (all "
+     "that was made from it), input (what its task read), identical (the same bytes). Behind it "
+     "stands a type, a test, TYPE.KEY OP VALUE, or TYPE (CONDITION): upstream Dataset (rows > 10000 "
+     "and not revoked). Texts with other characters than letters, digits and . - : / _ go in quotes.",
+     query_opts, cmd_query, 1, -1, false, false, NULL},
+    {"sql", "[SELECT] [OPTION]...", "read the record with SQL",
+     "Without a statement it lists the views that are made for this, with their columns: runs, tasks, "
+     "artifacts, inputs, outputs, parameters, properties, tags, tag_log, images, revocations. They "
+     "keep their columns from version to version; the tables behind them can be read too and may "
+     "change. Digests are text in views and bytes in tables. Nothing can be written or attached.\n"
+     "select run, name, number from parameters where direction = 'input' and number > 10",
+     sql_opts, cmd_sql, 0, 1, false, false, NULL},
+    {"lineage", "ARTIFACT|--image IMAGE|--component NAME [OPTION]...",
+     "show what an artifact came from, or what came from it",
+     "ARTIFACT may be the path of a file: it is looked up by its content. A line names the input "
+     "that an artifact was read as, its type, digest, metadata, and the task that made it. What a "
+     "bad dataset touched: lineage DATASET --down --type Model. Which models depend on an image: "
+     "lineage --image IMAGE --type Model.",
+     lineage_opts_table, cmd_lineage, 0, 1, false, false, NULL},
     {"gpu ls", "", "list the GPUs of this machine, and who has them",
      "Found without vendor tools, in /proc, /sys and /dev (below gpu_root of the configuration).",
      NULL, cmd_gpu_ls, 0, 0, false, false, "gpus"},

@@ -18,56 +18,19 @@
 
 #include <stdlib.h>
 
+#include "lineage/idmap.h"
 #include "lineage/rows.h"
 
 #define NODES_MAX 500000
-
-/* what was seen: key (id, is_task) -> index of its node */
-struct seen_slot {
-    uint64_t key; /* 0 = free */
-    size_t node;
-};
-struct seen {
-    struct seen_slot *slots;
-    size_t n, cap;
-};
+#define TWINS_MAX 8
 
 struct walk {
     struct arena *a;
     struct db *d;
     struct lineage *l;
-    struct seen seen;
+    struct idmap seen; /* index of the node */
     struct err *e;
 };
-
-static struct seen_slot *seen_at(const struct seen *s, uint64_t key)
-{
-    size_t at = (size_t)((key * 0x9e3779b97f4a7c15u) >> 20);
-
-    for (;; at++) {
-        struct seen_slot *slot = &s->slots[at & (s->cap - 1)];
-        if (!slot->key || slot->key == key)
-            return slot;
-    }
-}
-
-static void seen_grow(struct seen *s)
-{
-    struct seen old = *s;
-
-    s->cap = old.cap ? old.cap * 2 : 256;
-    s->slots = xalloc(s->cap * sizeof(*s->slots));
-    for (size_t i = 0; i < old.cap; i++) {
-        if (old.slots[i].key)
-            *seen_at(s, old.slots[i].key) = old.slots[i];
-    }
-    free(old.slots);
-}
-
-static uint64_t key_of(bool is_task, int64_t id)
-{
-    return (uint64_t)id << 1 | is_task;
-}
 
 /* ---- nodes --------------------------------------------------------------------------
  */
@@ -86,6 +49,42 @@ static int node_tags(struct walk *w, struct lineage_node *n)
         return -1;
     n->tags = q_get_str_in(w->a, &q);
     return 0;
+}
+
+/* An empty file is like any other empty file, so those are not asked about. */
+static int node_twins(struct walk *w, struct lineage_node *n)
+{
+    static const char sql[] =
+        "SELECT a.id, a.name, t.path, r.name,"
+        " (SELECT group_concat(f.name, ', ') FROM ref f WHERE f.artifact = a.id) AS "
+        "tags"
+        " FROM artifact a LEFT JOIN task t ON t.id = a.task"
+        " LEFT JOIN run r ON r.id = t.run WHERE a.digest = ? AND a.id <> ?"
+        " ORDER BY tags IS NULL, a.id LIMIT ?";
+    AUTO_Q struct q q = {0};
+    int64_t *ids = NULL;
+    int more;
+
+    if (q_open(&q, w->d, sql, w->e) < 0)
+        return -1;
+    q_hex(&q, str_of(n->artifact->digest_hex));
+    q_i64(&q, n->id);
+    q_i64(&q, TWINS_MAX);
+    while ((more = q_step(&q, w->e)) > 0) {
+        ids = arena_grow(w->a, ids, &n->n_twins, sizeof(*ids));
+        ids[n->n_twins - 1] = q_get_i64(&q);
+        if (n->n_twins == 1) {
+            struct str name = q_get_str(&q), task = q_get_str(&q), run = q_get_str(&q),
+                       tags = q_get_str(&q);
+            n->twin_text = str_of(
+                arena_printf(w->a, "a%lld %.*s%s%.*s%s%.*s%s%.*s%s", (long long)ids[0],
+                             STR_ARG(name), task.len ? " of " : " from outside",
+                             STR_ARG(task), task.len ? " in " : "", STR_ARG(run),
+                             tags.len ? " [" : "", STR_ARG(tags), tags.len ? "]" : ""));
+        }
+    }
+    n->twins = ids;
+    return more;
 }
 
 static int artifact_load(struct walk *w, struct lineage_node *n)
@@ -113,6 +112,8 @@ static int artifact_load(struct walk *w, struct lineage_node *n)
     n->pipeline = q_get_str_in(w->a, &q);
     n->task_path = q_get_str_in(w->a, &q);
     n->artifact = x;
+    if (w->l->opts.twins && x->digest_hex[0] && x->size_bytes && node_twins(w, n) < 0)
+        return -1;
     return node_tags(w, n);
 }
 
@@ -120,7 +121,7 @@ static int task_load(struct walk *w, struct lineage_node *n)
 {
     static const char sql[] =
         "SELECT " TASK_COLUMNS ", r.name, r.uuid, p.name"
-        " FROM task t LEFT JOIN image i ON i.id = t.image"
+        " FROM task t" TASK_JOINS
         " LEFT JOIN run r ON r.id = t.run LEFT JOIN pipeline p ON p.id = r.pipeline"
         " WHERE t.id = ?";
     struct db_task *t = arena_alloc(w->a, sizeof(*t));
@@ -147,7 +148,7 @@ static int task_load(struct walk *w, struct lineage_node *n)
 
 static bool node_shown(const struct lineage *l, const struct lineage_node *n)
 {
-    if (!n->from || !l->opts.type.len)
+    if (!l->opts.type.len || (!n->from && !l->opts.filter_starts))
         return true;
     return !n->is_task && db_type_matches(n->artifact->type, l->opts.type);
 }
@@ -157,18 +158,16 @@ static int node_get(struct walk *w, bool is_task, int64_t id, int64_t depth,
                     unsigned from, size_t *at, bool *fresh)
 {
     struct lineage *l = w->l;
-    struct seen_slot *slot;
+    bool new;
+    struct idmap_slot *slot = idmap_at(&w->seen, walk_key(is_task, id), &new);
     struct lineage_node *n;
 
-    if (2 * w->seen.n >= w->seen.cap)
-        seen_grow(&w->seen);
-    slot = seen_at(&w->seen, key_of(is_task, id));
-    if (slot->key) {
-        must(slot->node < l->n_nodes);
-        n = &l->nodes[slot->node];
-        *at = slot->node;
-        *fresh = slot->node >= l->n_starts && !(n->from & from);
-        n->from |= slot->node >= l->n_starts ? from : 0;
+    if (!new) {
+        must(slot->value < l->n_nodes);
+        n = &l->nodes[slot->value];
+        *at = slot->value;
+        *fresh = slot->value >= l->n_starts && !(n->from & from);
+        n->from |= slot->value >= l->n_starts ? from : 0;
         n->depth = depth < n->depth ? depth : n->depth;
         return 0;
     }
@@ -178,7 +177,7 @@ static int node_get(struct walk *w, bool is_task, int64_t id, int64_t depth,
                        "the answer has over %d nodes: limit it with --depth",
                        NODES_MAX);
     l->nodes = arena_grow(w->a, l->nodes, &l->n_nodes, sizeof(*l->nodes));
-    *at = l->n_nodes - 1;
+    *at = slot->value = l->n_nodes - 1;
     *fresh = true;
     n = &l->nodes[*at];
     n->is_task = is_task;
@@ -188,8 +187,6 @@ static int node_get(struct walk *w, bool is_task, int64_t id, int64_t depth,
     if ((is_task ? task_load(w, n) : artifact_load(w, n)) < 0)
         return -1;
     n->shown = node_shown(l, n);
-    *slot = (struct seen_slot){key_of(is_task, id), *at};
-    w->seen.n++;
     return 0;
 }
 
@@ -405,10 +402,20 @@ int db_lineage_in(struct arena *a, struct db *d, const int64_t *starts, size_t n
     rc = walk_all(&w, starts, n_starts);
     if (mine)
         db_read_end(d);
-    free(w.seen.slots);
+    idmap_done(&w.seen);
     if (rc == 0)
         *out = l;
     return rc;
+}
+
+int lineage_flag(struct lineage *l, struct marks *m, struct err *e)
+{
+    for (size_t i = 0; marks_any(m) && i < l->n_nodes; i++) {
+        struct lineage_node *n = &l->nodes[i];
+        if (!n->is_task && marks_look(m, n->id, &n->mark, e) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- the same as one statement ------------------------------------------------------

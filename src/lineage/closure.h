@@ -11,6 +11,7 @@
 #define LINEAGE_CLOSURE_H
 
 #include "lineage/query.h"
+#include "lineage/revoke.h"
 
 enum db_direction { DB_UP = 1, DB_DOWN = 2 };
 
@@ -18,6 +19,8 @@ struct lineage_opts {
     unsigned directions; /* DB_UP, DB_DOWN or both */
     int64_t depth;       /* artifacts away from the start; 0 = no limit */
     struct str type; /* show only artifacts of this type (and the start); empty = all */
+    bool filter_starts; /* a start of another type is not shown either */
+    bool twins;         /* find byte-identical artifacts, too */
 };
 
 struct lineage_node {
@@ -33,6 +36,11 @@ struct lineage_node {
         pipeline;         /* of the task, or of the artifact's producer */
     struct str task_path; /* likewise; empty = from outside */
     struct str tags;      /* of an artifact: "churn:prod, churn:v3" */
+    const int64_t *twins; /* artifacts with the same bytes, tagged ones first, a few */
+    size_t n_twins;       /* with opts.twins only */
+    struct str twin_text; /* the first of them: "a9 model of fit in churn-x7k2p" */
+    const struct db_mark
+        *mark; /* lineage_flag: it is flagged by this; NULL = it is not */
 };
 struct lineage_edge { /* in the direction that data went */
     size_t from,
@@ -59,7 +67,12 @@ int db_lineage_in(struct arena *a, struct db *d, const int64_t *starts, size_t n
 int db_lineage_ids_in(struct arena *a, struct db *d, int64_t start,
                       enum db_direction dir, int64_t **ids, size_t *n, struct err *e);
 
+/* lineage_flag - set the marks of revoked artifacts; they live as long as m */
+int lineage_flag(struct lineage *l, struct marks *m, struct err *e);
+
 void lineage_tree(const struct lineage *l, struct buf *out); /* text for people */
+void lineage_list(const struct lineage *l,
+                  struct buf *out); /* a line an artifact, no tree */
 void lineage_json(const struct lineage *l, struct jw *w);
 void lineage_dot(const struct lineage *l, struct buf *out); /* Graphviz */
 

@@ -109,6 +109,12 @@ bool db_state_from_name(struct str name, enum db_state *out);
 
 enum db_io { DB_IN = 1, DB_OUT = 2 };
 
+/* who did something by hand, when, and why (empty = not said) */
+struct db_by {
+    struct str user, reason;
+    int64_t now_unix_ms;
+};
+
 #define DB_NO_EXIT INT32_MIN /* exit_code where there is none */
 
 #endif

@@ -384,6 +384,18 @@ static int artifact_by_digest(struct db *d, struct str what, int64_t *artifact,
     return 0;
 }
 
+int db_artifact_by_digest(struct db *d, struct str digest_hex, int64_t *artifact,
+                          struct err *e)
+{
+    static const char sql[] = "SELECT min(id) FROM artifact WHERE digest = ?";
+    AUTO_Q struct q q = {0};
+
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_hex(&q, digest_hex);
+    return q_one(&q, artifact, e);
+}
+
 /* how many artifacts a task gave out under a name, and the one at idx */
 static int output_select(struct db *d, int64_t task, struct str name, int64_t idx,
                          int64_t *artifact, int64_t *count, struct err *e)

@@ -40,6 +40,8 @@ struct db_task {
     int64_t peak_memory_bytes, cpu_usec; /* -1 = unknown */
     struct str uuid;
     struct str gpus_json; /* of its last attempt: array of ids; "" = none */
+    struct str component;      /* what it runs; "" = not recorded, as is code_hex */
+    char code_hex[DIGEST_HEX]; /* of its command, arguments and environment */
 };
 
 struct db_attempt {
@@ -104,6 +106,10 @@ int db_artifact_find(struct db *d, struct str what, int64_t *artifact, struct er
 /* db_artifact_by_uri - the artifact that a URI of ours stands for: an output of the run whose
  * id is in it, or an input (".../inputs/a7/..."). *artifact is 0 when it is none of ours. */
 int db_artifact_by_uri(struct db *d, struct str uri, int64_t *artifact, struct err *e);
+/* db_artifact_by_digest - the oldest artifact with exactly this content; *artifact 0 =
+ * none */
+int db_artifact_by_digest(struct db *d, struct str digest_hex, int64_t *artifact,
+                          struct err *e);
 
 int db_run_get_in(struct arena *a, struct db *d, int64_t run, struct db_run *out,
                   struct err *e);
@@ -154,9 +160,16 @@ int db_externals_in(struct arena *a, struct db *d, int64_t run,
 int db_artifact_get_in(struct arena *a, struct db *d, int64_t artifact,
                        struct db_artifact *out, struct err *e);
 
+/* db_artifact_maker_in - run and task that made it; empty when it came from outside */
+int db_artifact_maker_in(struct arena *a, struct db *d, const struct db_artifact *x,
+                         struct str *run, struct str *task, struct err *e);
+
 struct db_artifact_filter {
     struct str type;  /* "system.Dataset" or "Dataset"; empty = any */
     struct str where; /* "rows > 10000 and name = 'train'", see where.h; empty = any */
+    struct str sort;  /* "-f1": see where.h; empty = newest first. By metadata, those
+                         without that key are left out */
+    struct str pipeline; /* given out by its runs */
     struct str digest_hex;
     int64_t run;   /* given out by this run, from the cache too; 0 = any */
     bool gone;     /* removed and deleted ones too */
@@ -167,6 +180,11 @@ struct db_artifact_filter {
 int db_artifacts_in(struct arena *a, struct db *d, const struct db_artifact_filter *f,
                     struct db_artifact **out, size_t *n, struct err *e);
 
+/* db_query_in - artifacts by a query (where.h), at most `limit` (0 = all) unless it
+ * says so itself. Errors as above */
+int db_query_in(struct arena *a, struct db *d, struct str text, int64_t limit,
+                struct db_artifact **out, size_t *n, struct err *e);
+
 /* JSON. db_run_json is `run --json`, one object. db_run_row_json: the same without
  * tasks, for `runs --json`. db_artifact_json has digest, metadata, producer, consumers,
  * tags. */
@@ -175,5 +193,7 @@ int db_run_row_json(struct db *d, const struct db_run *r, struct jw *w, struct e
 int db_artifact_json(struct db *d, int64_t artifact, struct jw *w, struct err *e);
 /* the short form used for inputs and outputs of tasks */
 void db_artifact_short_json(const struct db_artifact *x, struct jw *w);
+/* its members, for an object that has more */
+void db_artifact_short_fields(const struct db_artifact *x, struct jw *w);
 
 #endif

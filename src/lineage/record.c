@@ -220,15 +220,46 @@ int db_run_set_options(struct db *d, int64_t run, struct str options_json,
 /* ---- tasks --------------------------------------------------------------------------
  */
 
+static int code_intern(struct db *d, const struct db_task_new *t, int64_t *id,
+                       struct err *e)
+{
+    static const char find[] = "SELECT id FROM code WHERE digest = ? AND component = ?";
+    static const char put[] =
+        "INSERT INTO code (digest, component, text) VALUES (?, ?, ?)";
+    AUTO_Q struct q q = {0};
+    AUTO_Q struct q insert = {0};
+
+    *id = 0;
+    if (!t->code_hex.len)
+        return 0;
+    if (q_open(&q, d, find, e) < 0)
+        return -1;
+    q_hex(&q, t->code_hex);
+    q_text(&q, t->component);
+    if (q_one(&q, id, e) < 0)
+        return -1;
+    if (*id)
+        return 0;
+    if (q_open(&insert, d, put, e) < 0)
+        return -1;
+    q_hex(&insert, t->code_hex);
+    q_text(&insert, t->component);
+    q_text(&insert, t->code_text);
+    return q_insert(&insert, id, e);
+}
+
 int db_task_insert(struct db *d, const struct db_task_new *t, int64_t *id,
                    struct err *e)
 {
     static const char sql[] =
-        "INSERT INTO task (run, parent, path, name, kind, state, uuid)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)";
+        "INSERT INTO task (run, parent, path, name, kind, state, uuid, code)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     AUTO_Q struct q q = {0};
+    int64_t code;
 
     must(d->in_txn);
+    if (code_intern(d, t, &code, e) < 0)
+        return -1;
     if (q_open(&q, d, sql, e) < 0)
         return -1;
     q_i64(&q, t->run);
@@ -238,6 +269,7 @@ int db_task_insert(struct db *d, const struct db_task_new *t, int64_t *id,
     q_text(&q, t->kind);
     q_state(&q, t->state);
     q_str(&q, t->uuid);
+    q_id(&q, code);
     if (q_insert(&q, id, e) < 0)
         return err_at(e, "task %.*s", STR_ARG(t->path));
     return 0;

@@ -58,6 +58,8 @@ struct db_task_new {
     struct str kind;       /* container, importer, dag, loop, condition */
     enum db_state state;
     struct str uuid; /* of its task root */
+    /* what it runs, kept once: all three or none. code_hex is the digest of code_text */
+    struct str component, code_hex, code_text;
 };
 int db_task_insert(struct db *d, const struct db_task_new *t, int64_t *id,
                    struct err *e);

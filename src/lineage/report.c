@@ -6,6 +6,7 @@
  * consistent view.
  */
 #include "base/clock.h"
+#include "lineage/revoke.h"
 #include "lineage/rows.h"
 #include "lineage/tags.h"
 
@@ -55,9 +56,8 @@ static void jw_kknown(struct jw *w, const char *key, int64_t v) /* negative -> n
 /* ---- runs ---------------------------------------------------------------------------
  */
 
-void db_artifact_short_json(const struct db_artifact *x, struct jw *w)
+void db_artifact_short_fields(const struct db_artifact *x, struct jw *w)
 {
-    jw_obj(w);
     jw_ki64(w, "id", x->id);
     jw_key(w, "name");
     jw_str(w, x->name);
@@ -67,6 +67,12 @@ void db_artifact_short_json(const struct db_artifact *x, struct jw *w)
     db_jw_digest(w, x->digest_hex);
     jw_ki64(w, "size", x->size_bytes);
     jw_kjson(w, "metadata", x->metadata_json, "{}");
+}
+
+void db_artifact_short_json(const struct db_artifact *x, struct jw *w)
+{
+    jw_obj(w);
+    db_artifact_short_fields(x, w);
     jw_end_obj(w);
 }
 
@@ -378,7 +384,21 @@ static int producer_json(struct arena *a, struct db *d, const struct db_artifact
     jw_str(w, t.path);
     jw_key(w, "image");
     db_jw_digest(w, t.image_hex);
+    jw_ktext(w, "component", t.component);
+    jw_key(w, "code");
+    db_jw_digest(w, t.code_hex);
     jw_end_obj(w);
+    return 0;
+}
+
+static int mark_json(struct db *d, int64_t artifact, struct jw *w, struct err *e)
+{
+    AUTO_MARKS struct marks *marks = NULL;
+    const struct db_mark *why;
+
+    if (marks_open(d, &marks, e) < 0 || marks_look(marks, artifact, &why, e) < 0)
+        return -1;
+    marks_json(why, w);
     return 0;
 }
 
@@ -415,7 +435,7 @@ static int artifact_json(struct db *d, int64_t artifact, struct jw *w, struct er
         jw_str(w, tags[i].name);
     jw_end_arr(w);
     if (producer_json(&a, d, &x, w, e) < 0 || consumers_json(d, artifact, w, e) < 0 ||
-        reused_json(d, &x, w, e) < 0)
+        reused_json(d, &x, w, e) < 0 || mark_json(d, artifact, w, e) < 0)
         return -1;
     jw_end_obj(w);
     return 0;

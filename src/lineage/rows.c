@@ -235,6 +235,8 @@ void task_read(struct arena *a, struct q *q, struct db_task *t)
     t->cpu_usec = q_get_known(q);
     t->uuid = q_get_str_in(a, q);
     t->gpus_json = q_get_str_in(a, q);
+    t->component = q_get_str_in(a, q);
+    q_get_hex(q, t->code_hex);
 }
 
 int db_tasks_in(struct arena *a, struct db *d, int64_t run, struct db_task **out,
@@ -444,6 +446,26 @@ int db_artifact_get_in(struct arena *a, struct db *d, int64_t artifact,
         return -1;
     artifact_read(a, &q, out);
     return 0;
+}
+
+int db_artifact_maker_in(struct arena *a, struct db *d, const struct db_artifact *x,
+                         struct str *run, struct str *task, struct err *e)
+{
+    static const char sql[] = "SELECT r.name, t.path FROM task t"
+                              " CROSS JOIN run r ON r.id = t.run WHERE t.id = ?";
+    AUTO_Q struct q q = {0};
+    int more;
+
+    *run = *task = (struct str){"", 0};
+    if (q_open(&q, d, sql, e) < 0)
+        return -1;
+    q_i64(&q, x->task);
+    more = q_step(&q, e);
+    if (more > 0) {
+        *run = q_get_str_in(a, &q);
+        *task = q_get_str_in(a, &q);
+    }
+    return more < 0 ? -1 : 0;
 }
 
 static int params_read(struct arena *a, struct db *d, int64_t task, enum db_io io,

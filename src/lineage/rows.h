@@ -12,15 +12,18 @@
     " a.imported, a.created_ms, a.uri, a.source, a.metadata"
 void artifact_read(struct arena *a, struct q *q, struct db_artifact *x);
 
-/* of "task t" and "image i", in the order that task_read wants them */
+/* of "task t", "image i" and "code c", in the order that task_read wants them */
 #define TASK_COLUMNS                                                                   \
     "t.id, t.run, t.parent, t.path, t.name, t.kind, t.state, t.reason, t.error, "      \
     "t.cached,"                                                                        \
     " t.cached_from, t.cache_key, i.config, t.attempts, t.host_failures, "             \
     "t.started_ms,"                                                                    \
-    " t.finished_ms, t.exit_code, t.peak_memory, t.cpu_usec, t.uuid,"                \
-    " (SELECT x.gpus FROM attempt x WHERE x.task = t.id AND x.number = t.attempts)"
-#define TASK_TABLES " FROM task t LEFT JOIN image i ON i.id = t.image"
+    " t.finished_ms, t.exit_code, t.peak_memory, t.cpu_usec, t.uuid,"                  \
+    " (SELECT x.gpus FROM attempt x WHERE x.task = t.id AND x.number = t.attempts),"   \
+    " c.component, c.digest"
+#define TASK_JOINS                                                                     \
+    " LEFT JOIN image i ON i.id = t.image LEFT JOIN code c ON c.id = t.code"
+#define TASK_TABLES " FROM task t" TASK_JOINS
 void task_read(struct arena *a, struct q *q, struct db_task *t);
 
 /* db_mask_text - "|RUNNING|FAILED" for instr(?, state): no name of a state is part of

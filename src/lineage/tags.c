@@ -57,8 +57,8 @@ static int ref_select(struct db *d, struct str name, int64_t *artifact, struct e
     return q_one(&q, artifact, e);
 }
 
-static int ref_put(struct db *d, struct str name, int64_t artifact, struct str user,
-                   int64_t now_unix_ms, struct err *e)
+static int ref_put(struct db *d, struct str name, int64_t artifact,
+                   const struct db_by *by, struct err *e)
 {
     static const char sql[] = "INSERT OR REPLACE INTO ref (name, artifact, set_ms, "
                               "set_by) VALUES (?, ?, ?, ?)";
@@ -68,8 +68,8 @@ static int ref_put(struct db *d, struct str name, int64_t artifact, struct str u
         return -1;
     q_text(&q, name);
     q_i64(&q, artifact);
-    q_i64(&q, now_unix_ms);
-    q_str(&q, user);
+    q_i64(&q, by->now_unix_ms);
+    q_str(&q, by->user);
     return q_run(&q, e);
 }
 
@@ -84,19 +84,21 @@ static int ref_delete(struct db *d, struct str name, struct err *e)
     return q_run(&q, e);
 }
 
-static int log_put(struct db *d, struct str name, int64_t artifact, struct str user,
-                   int64_t now_unix_ms, struct err *e)
+static int log_put(struct db *d, struct str name, int64_t artifact,
+                   const struct db_by *by, struct err *e)
 {
     static const char sql[] =
-        "INSERT INTO ref_log (name, artifact, set_ms, set_by) VALUES (?, ?, ?, ?)";
+        "INSERT INTO ref_log (name, artifact, set_ms, set_by, reason)"
+        " VALUES (?, ?, ?, ?, ?)";
     AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
         return -1;
     q_text(&q, name);
     q_id(&q, artifact);
-    q_i64(&q, now_unix_ms);
-    q_str(&q, user);
+    q_i64(&q, by->now_unix_ms);
+    q_str(&q, by->user);
+    q_str(&q, by->reason);
     return q_run(&q, e);
 }
 
@@ -119,7 +121,7 @@ static int taggable(struct db *d, int64_t artifact, struct err *e)
 }
 
 int db_tag_set(struct db *d, struct str name, int64_t artifact, bool move,
-               struct str user, int64_t now_unix_ms, int64_t *previous, struct err *e)
+               const struct db_by *by, int64_t *previous, struct err *e)
 {
     int64_t old;
 
@@ -132,16 +134,15 @@ int db_tag_set(struct db *d, struct str name, int64_t artifact, bool move,
         return err_set(e, ERR_INPUT,
                        "tag %.*s points at a%lld already: --move moves it to a%lld",
                        STR_ARG(name), (long long)old, (long long)artifact);
-    if (old != artifact && (ref_put(d, name, artifact, user, now_unix_ms, e) < 0 ||
-                            log_put(d, name, artifact, user, now_unix_ms, e) < 0))
+    if (old != artifact && (ref_put(d, name, artifact, by, e) < 0 ||
+                            log_put(d, name, artifact, by, e) < 0))
         return -1;
     if (previous)
         *previous = old;
     return 0;
 }
 
-int db_tag_remove(struct db *d, struct str name, struct str user, int64_t now_unix_ms,
-                  struct err *e)
+int db_tag_remove(struct db *d, struct str name, const struct db_by *by, struct err *e)
 {
     int64_t old;
 
@@ -152,7 +153,7 @@ int db_tag_remove(struct db *d, struct str name, struct str user, int64_t now_un
         return err_set(e, ERR_MISSING, "no tag %.*s", STR_ARG(name));
     if (ref_delete(d, name, e) < 0)
         return -1;
-    return log_put(d, name, 0, user, now_unix_ms, e);
+    return log_put(d, name, 0, by, e);
 }
 
 /* With clocks that were set back the log's order is what counts, so: the last row that
@@ -188,6 +189,11 @@ int db_tag_find(struct db *d, struct str name, int64_t at_unix_ms, int64_t *arti
     return 0;
 }
 
+/* of "ref f"; the reason is that of the log's last row, which set it */
+#define REF_COLUMNS                                                                    \
+    "f.name, f.artifact, f.set_ms, f.set_by, (SELECT l.reason FROM ref_log l"          \
+    " WHERE l.name = f.name ORDER BY l.id DESC LIMIT 1)"
+
 static int tags_read(struct arena *a, struct q *q, struct db_tag **out, size_t *n,
                      struct err *e)
 {
@@ -203,6 +209,7 @@ static int tags_read(struct arena *a, struct q *q, struct db_tag **out, size_t *
         t->artifact = q_get_i64(q);
         t->set_unix_ms = q_get_i64(q);
         t->set_by = q_get_str_in(a, q);
+        t->reason = q_get_str_in(a, q);
     }
     if (more < 0)
         return -1;
@@ -214,8 +221,7 @@ static int tags_read(struct arena *a, struct q *q, struct db_tag **out, size_t *
 int db_tags_in(struct arena *a, struct db *d, struct db_tag **out, size_t *n,
                struct err *e)
 {
-    static const char sql[] =
-        "SELECT name, artifact, set_ms, set_by FROM ref ORDER BY name";
+    static const char sql[] = "SELECT " REF_COLUMNS " FROM ref f ORDER BY f.name";
     AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)
@@ -227,9 +233,9 @@ int db_tag_log_in(struct arena *a, struct db *d, struct str name, struct db_tag 
                   size_t *n, struct err *e)
 {
     static const char all[] =
-        "SELECT name, artifact, set_ms, set_by FROM ref_log ORDER BY id";
-    static const char one[] = "SELECT name, artifact, set_ms, set_by FROM ref_log"
-                              " WHERE name = ? ORDER BY id";
+        "SELECT name, artifact, set_ms, set_by, reason FROM ref_log ORDER BY id";
+    static const char one[] = "SELECT name, artifact, set_ms, set_by, reason"
+                              " FROM ref_log WHERE name = ? ORDER BY id";
     AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, name.len ? one : all, e) < 0)
@@ -242,8 +248,8 @@ int db_tag_log_in(struct arena *a, struct db *d, struct str name, struct db_tag 
 int db_tags_of_in(struct arena *a, struct db *d, int64_t artifact, struct db_tag **out,
                   size_t *n, struct err *e)
 {
-    static const char sql[] = "SELECT name, artifact, set_ms, set_by FROM ref"
-                              " WHERE artifact = ? ORDER BY name";
+    static const char sql[] =
+        "SELECT " REF_COLUMNS " FROM ref f WHERE f.artifact = ? ORDER BY f.name";
     AUTO_Q struct q q = {0};
 
     if (q_open(&q, d, sql, e) < 0)

@@ -11,6 +11,7 @@ struct db_tag {
     int64_t artifact; /* 0 in the log: the tag was removed */
     int64_t set_unix_ms;
     struct str set_by; /* user */
+    struct str reason; /* as given with -m; empty = none */
 };
 
 /* db_tag_name_ok - 1 to 128 of [A-Za-z0-9_.:-], not starting with '.' or '-', no '/',
@@ -24,10 +25,9 @@ int db_tag_name_ok(struct str name, struct err *e);
  * previous  may be NULL; the artifact it pointed at before, 0 = none
  * ERR_MISSING when there is no such artifact; ERR_INPUT when its content is gone. */
 int db_tag_set(struct db *d, struct str name, int64_t artifact, bool move,
-               struct str user, int64_t now_unix_ms, int64_t *previous, struct err *e);
+               const struct db_by *by, int64_t *previous, struct err *e);
 /* db_tag_remove - ERR_MISSING when there is none. Needs db_begin */
-int db_tag_remove(struct db *d, struct str name, struct str user, int64_t now_unix_ms,
-                  struct err *e);
+int db_tag_remove(struct db *d, struct str name, const struct db_by *by, struct err *e);
 
 /* db_tag_find - where it points (at_unix_ms 0: now; else as it stood then); ERR_MISSING
  */

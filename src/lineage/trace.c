@@ -7,7 +7,7 @@
  * their neighbours joined up:
  *
  *     a12 model  system.Model  3f2a9c1b77de  accuracy=0.93  train in churn-x7k2p
- * [churn:prod] └─ a7 data  system.Dataset  9d3f0a41c2bb  rows=5000  load in churn-x7k2p
+ *     └─ dataset: a7 data  system.Dataset  9d3f0a41c2bb  rows=5000  load in churn-x7k2p
  *
  * What was printed before is named again but not opened again, so shared inputs cannot
  * blow the tree up.
@@ -67,20 +67,21 @@ static void fan_init(struct fan *f, const struct lineage *l, enum db_direction d
 
 struct below { /* a line under another: an artifact, or a task that gave out none */
     size_t node;
-    size_t via; /* the task whose cache hit led here, or SIZE_MAX */
+    size_t via;  /* the task whose cache hit led here, or SIZE_MAX */
+    size_t read; /* the edge artifact -> task between the two, or SIZE_MAX */
 };
 struct belows {
     struct below *items;
     size_t n, cap;
 };
 
-static void below_add(struct belows *b, size_t node, size_t via)
+static void below_add(struct belows *b, size_t node, size_t via, size_t read)
 {
     if (b->n == b->cap) {
         b->cap = b->cap ? b->cap * 2 : 16;
         b->items = xrealloc(b->items, b->cap * sizeof(*b->items));
     }
-    b->items[b->n++] = (struct below){node, via};
+    b->items[b->n++] = (struct below){node, via, read};
 }
 
 struct look {
@@ -100,7 +101,7 @@ static void below_of(struct look *k, size_t node, struct belows *out)
 
     k->search++;
     k->stamp[node] = k->search;
-    below_add(&stack, node, SIZE_MAX);
+    below_add(&stack, node, SIZE_MAX, SIZE_MAX);
     while (stack.n) {
         struct below at = stack.items[--stack.n];
         size_t from = out->n, first = k->fan->first[at.node];
@@ -109,16 +110,22 @@ static void below_of(struct look *k, size_t node, struct belows *out)
         for (size_t i = last; i-- > first;) { /* backwards: the stack turns it round */
             const struct lineage_edge *x = &l->edges[k->fan->edges[i]];
             size_t next = far_end(x, k->dir);
+            size_t read = k->fan->edges[i];
             if (!on_the_way(l, next, k->dir))
                 continue;
             met++;
+            /* over what is hidden, a role would be one in somebody else's task */
+            if (l->nodes[next].is_task ? at.node != node : at.read == SIZE_MAX)
+                read = SIZE_MAX;
+            else if (!l->nodes[next].is_task && k->dir == DB_DOWN)
+                read = at.read;
             if (k->stamp[next] == k->search)
                 continue;
             k->stamp[next] = k->search;
             if (!l->nodes[next].is_task && l->nodes[next].shown)
-                below_add(out, next, x->reused ? at.node : SIZE_MAX);
+                below_add(out, next, x->reused ? at.node : SIZE_MAX, read);
             else
-                below_add(&stack, next, SIZE_MAX);
+                below_add(&stack, next, SIZE_MAX, read);
         }
         for (size_t i = from, j = out->n; i + 1 < j; i++, j--) {
             struct below t = out->items[i];
@@ -127,7 +134,7 @@ static void below_of(struct look *k, size_t node, struct belows *out)
         }
         if (l->nodes[at.node].is_task && !met && l->nodes[at.node].shown &&
             k->dir == DB_DOWN)
-            below_add(out, at.node, SIZE_MAX);
+            below_add(out, at.node, SIZE_MAX, at.read);
     }
     free(stack.items);
 }
@@ -183,6 +190,24 @@ static void facts_add(struct buf *out, const struct db_artifact *x, const char *
     }
 }
 
+/* the inputs under which an artifact was read by a task: "train_set", "models[2]" */
+static void roles_add(const struct lineage *l, size_t read, struct buf *out)
+{
+    size_t from = l->edges[read].from, to = l->edges[read].to, i = read, n = 0;
+
+    /* edges of one task or one artifact were found together and stand together */
+    while (i && (l->edges[i - 1].from == from || l->edges[i - 1].to == to))
+        i--;
+    for (; i < l->n_edges && (l->edges[i].from == from || l->edges[i].to == to); i++) {
+        const struct lineage_edge *x = &l->edges[i];
+        if (x->from != from || x->to != to)
+            continue;
+        buf_addf(out, "%s%.*s", n++ ? ", " : "", STR_ARG(x->name));
+        if (x->idx)
+            buf_addf(out, "[%lld]", (long long)x->idx);
+    }
+}
+
 static void artifact_line(const struct lineage *l, const struct lineage_node *n,
                           size_t via, struct buf *out)
 {
@@ -206,6 +231,12 @@ static void artifact_line(const struct lineage *l, const struct lineage_node *n,
     if (via != SIZE_MAX)
         buf_addf(out, "  (cache hit of %.*s in %.*s)", STR_ARG(l->nodes[via].task_path),
                  STR_ARG(l->nodes[via].run_name));
+    if (n->n_twins)
+        buf_addf(out, "  (same bytes as %.*s%s)", STR_ARG(n->twin_text),
+                 n->n_twins > 1 ? " and others" : "");
+    if (n->mark)
+        buf_addf(out, "  REVOKED (%.*s: %.*s)", STR_ARG(n->mark->what),
+                 STR_ARG(n->mark->reason));
 }
 
 static void task_line(const struct lineage_node *n, struct buf *out)
@@ -234,6 +265,10 @@ static void tree_below(struct tree *t, size_t node)
         bool last = i + 1 == b.n, again = t->printed[b.items[i].node];
 
         buf_addf(t->out, "%s%s", buf_str(&t->margin), last ? "└─ " : "├─ ");
+        if (b.items[i].read != SIZE_MAX && t->look.dir == DB_UP) {
+            roles_add(l, b.items[i].read, t->out);
+            buf_adds(t->out, ": ");
+        }
         if (n->is_task)
             task_line(n, t->out);
         else if (again)
@@ -241,6 +276,10 @@ static void tree_below(struct tree *t, size_t node)
                      STR_ARG(n->artifact->name));
         else
             artifact_line(l, n, b.items[i].via, t->out);
+        if (b.items[i].read != SIZE_MAX && t->look.dir == DB_DOWN && !again) {
+            buf_adds(t->out, "  read as ");
+            roles_add(l, b.items[i].read, t->out);
+        }
         buf_addc(t->out, '\n');
         t->printed[b.items[i].node] = true;
         if (n->is_task || again)
@@ -290,6 +329,16 @@ void lineage_tree(const struct lineage *l, struct buf *out)
             buf_adds(out, "downstream\n");
         if (l->opts.directions & DB_DOWN)
             tree_from(l, i, DB_DOWN, out);
+    }
+}
+
+void lineage_list(const struct lineage *l, struct buf *out)
+{
+    for (size_t i = 0; i < l->n_nodes; i++) {
+        if (l->nodes[i].is_task || !l->nodes[i].shown)
+            continue;
+        artifact_line(l, &l->nodes[i], SIZE_MAX, out);
+        buf_addc(out, '\n');
     }
 }
 
@@ -367,6 +416,12 @@ static void artifact_node_json(const struct lineage_node *n, struct jw *w)
     jw_key(w, "metadata");
     jw_raw(w, x->metadata_json.len ? x->metadata_json : STR("{}"));
     jw_kstr_or_null(w, "tags", n->tags);
+    jw_key(w, "identical");
+    jw_arr(w);
+    for (size_t i = 0; i < n->n_twins; i++)
+        jw_i64(w, n->twins[i]);
+    jw_end_arr(w);
+    marks_json(n->mark, w);
 }
 
 static void task_node_json(const struct lineage_node *n, struct jw *w)
@@ -379,6 +434,9 @@ static void task_node_json(const struct lineage_node *n, struct jw *w)
     jw_kbool(w, "cached", t->cached);
     jw_key(w, "image");
     db_jw_digest(w, t->image_hex);
+    jw_kstr_or_null(w, "component", t->component);
+    jw_key(w, "code");
+    db_jw_digest(w, t->code_hex);
 }
 
 static void edge_json(void *ctx, const struct lineage *l, size_t from, size_t to,
@@ -470,8 +528,9 @@ static void dot_node(const struct lineage *l, size_t i, struct buf *out)
         buf_adds(out, "\\n");
         dot_text(out, n->run_name);
     } else {
-        buf_addf(out, "shape=box%s, label=\"%s ", i < l->n_starts ? ", penwidth=2" : "",
-                 name);
+        buf_addf(out, "shape=box%s%s, label=\"%s ",
+                 i < l->n_starts ? ", penwidth=2" : "",
+                 n->mark ? ", color=red, fontcolor=red" : "", name);
         dot_text(out, n->artifact->name);
         buf_adds(out, "\\n");
         dot_text(out, n->artifact->type);

@@ -109,6 +109,31 @@ static void add_words(struct keyw *k, const char *key, const struct str *words, 
     jw_end_arr(&k->w);
 }
 
+static void add_code(struct keyw *k, const struct executor *x)
+{
+    struct jw *w = &k->w;
+
+    add_words(k, "args", x->args, x->n_args);
+    add_words(k, "command", x->command, x->n_command);
+    jw_key(w, "env");
+    jw_arr(w);
+    for (size_t i = 0; i < x->n_env; i++) {
+        jw_str(w, x->env[i].name);
+        add_text(k, x->env[i].value);
+    }
+    jw_end_arr(w);
+}
+
+void component_code(const struct executor *x, struct buf *out)
+{
+    struct keyw k = {.brief = false};
+
+    jw_init(&k.w, out);
+    jw_obj(&k.w);
+    add_code(&k, x);
+    jw_end_obj(&k.w);
+}
+
 static void add_inputs(struct keyw *k, const struct io_values *in)
 {
     struct jw *w = &k->w;
@@ -182,15 +207,7 @@ static void write_key(struct keyw *k, const struct graph *g, const struct task *
         jw_end_obj(w);
         return;
     }
-    add_words(k, "args", x->args, x->n_args);
-    add_words(k, "command", x->command, x->n_command);
-    jw_key(w, "env");
-    jw_arr(w);
-    for (size_t i = 0; i < x->n_env; i++) {
-        jw_str(w, x->env[i].name);
-        add_text(k, x->env[i].value);
-    }
-    jw_end_arr(w);
+    add_code(k, x);
     jw_key(w, "extra");
     add_text(k, extra->flags);
     jw_key(w, "image");

@@ -27,5 +27,8 @@ void cachekey_text(const struct graph *g, const struct task *t, struct str image
 #define CACHEKEY_KEPT_BYTES 200
 void cachekey_record(const struct graph *g, const struct task *t, struct str image_config_hex,
                      const struct key_extra *extra, struct buf *out);
+/* component_code - what a container component runs apart from its image, as JSON: command,
+ * arguments and env as compiled. For a Python component that is its source. */
+void component_code(const struct executor *x, struct buf *out);
 
 #endif

@@ -34,6 +34,7 @@
 #include "base/log.h"
 #include "lineage/query.h"
 #include "lineage/record.h"
+#include "lineage/revoke.h"
 #include "lineage/tags.h"
 #include "run/hooks.h"
 
@@ -270,6 +271,9 @@ void engine_done(struct engine *en)
     free(en->ended);
     free(en->spawns);
     events_done(en);
+    map_done(&en->codes);
+    map_done(&en->told);
+    marks_done(en->marks);
     arena_done(&en->a);
 }
 
@@ -517,9 +521,11 @@ static void count_tasks(struct engine *en)
 
 static int set_tags(struct engine *en, struct err *e)
 {
+    struct db_by by = {.reason = STR("run --tag"), .now_unix_ms = clock_unix_ms()};
     char user[64];
 
     who_user(user);
+    by.user = str_of(user);
     for (size_t i = 0; i < en->n_tags; i++) {
         const struct run_tag *tag = &en->tags[i];
         struct named_artifacts *l = NULL;
@@ -530,8 +536,7 @@ static int set_tags(struct engine *en, struct err *e)
         if (!l || !l->n_items)
             return err_set(e, ERR_MISSING, "--tag %s:%s=%s: the run made no such artifact",
                            tag->task, tag->output, tag->name);
-        if (db_tag_set(en->env->db, str_of(tag->name), l->items[0].id, true, str_of(user),
-                       clock_unix_ms(), NULL, e) < 0)
+        if (db_tag_set(en->env->db, str_of(tag->name), l->items[0].id, true, &by, NULL, e) < 0)
             return err_at(e, "--tag %s:%s=%s", tag->task, tag->output, tag->name);
     }
     return 0;

@@ -108,6 +108,9 @@ struct engine {
     int stopping;       /* 0, or the signal that cancels the run */
     bool stopping_hard; /* told twice: exit tasks do not run either */
     bool timed_out, detached, finished;
+    struct marks *marks; /* of what was revoked, as it stood when first asked */
+    struct map told;     /* artifacts that were said to be flagged */
+    struct map codes; /* component name -> struct code, what tasks are recorded to run */
     const struct run_tag *tags;
     size_t n_tags;
     struct map old_rows; /* of a resume: path -> struct db_task */
@@ -194,6 +197,12 @@ uint32_t job_cpu_millis(const struct job *j);
 
 /* start.c: parse, parameters, graph: what needs neither images nor the record */
 int engine_prepare(struct engine *en, const struct run_request *rq, struct err *e);
+
+/* flags.c: task_warn_revoked - a notice, once, for each input that is flagged;
+ * task_hit_sound - *sound is false for a cached result that is flagged, with a notice */
+int task_warn_revoked(struct engine *en, struct task *t, struct err *e);
+int task_hit_sound(struct engine *en, const struct task *t, const struct db_io_rows *rows,
+                   bool *sound, struct err *e);
 
 /* prepare.c */
 /* what is missing on this box, for plan: prepare_images() fills en->needs when it is set, and

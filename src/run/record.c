@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "lineage/query.h"
 #include "lineage/record.h"
+#include "plan/cachekey.h"
 #include "run/engine.h"
 
 /* ---- resume --from ------------------------------------------------------------------------ */
@@ -112,6 +113,29 @@ static int restore(struct engine *en, struct task *t, const struct db_task *row,
 
 /* ---- recording -------------------------------------------------------------------------------- */
 
+struct code {
+    struct str hex, text;
+};
+
+/* the same for all tasks of a component, so hashed once a run */
+static const struct code *code_of(struct engine *en, const struct component *c)
+{
+    struct code *k = map_get(&en->codes, c->name);
+    AUTO_BUF struct buf text = {0};
+    char hex[DIGEST_HEX];
+
+    if (k)
+        return k;
+    k = arena_alloc(&en->a, sizeof *k);
+    buf_init(&text, 0);
+    component_code(c->executor, &text);
+    sha256_hex(buf_str(&text), text.len, hex);
+    *k = (struct code){arena_str(&en->a, str_of(hex)),
+                       arena_str(&en->a, (struct str){buf_str(&text), text.len})};
+    map_put(&en->codes, c->name, k);
+    return k;
+}
+
 static int insert(struct engine *en, struct task *t, struct err *e)
 {
     const struct task *owner = t->scope->owner;
@@ -124,6 +148,12 @@ static int insert(struct engine *en, struct task *t, struct err *e)
 
     uuid_new(t->uuid);
     n.uuid = str_of(t->uuid);
+    if (t->kind == TASK_CONTAINER) {
+        const struct code *code = code_of(en, t->def->component);
+        n.component = t->def->component->name;
+        n.code_hex = code->hex;
+        n.code_text = code->text;
+    }
     return db_task_insert(en->env->db, &n, &job_of(en, t)->row, e);
 }
 

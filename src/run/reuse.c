@@ -227,7 +227,7 @@ int task_try_cache(struct engine *en, struct job *j, struct err *e)
     struct task *t = j->t;
     struct db_hit hit;
     int64_t now = clock_unix_ms();
-    bool found, stale, won;
+    bool found, stale, won, sound;
 
     if (j->attempts || t->again)
         return 0;
@@ -236,6 +236,10 @@ int task_try_cache(struct engine *en, struct job *j, struct err *e)
         (!found && find_in_parent(en, j, &tmp, &hit, &found, e) < 0))
         return -1;
     if (!found)
+        return 0;
+    if (task_hit_sound(en, t, &hit.out, &sound, e) < 0)
+        return -1;
+    if (!sound)
         return 0;
     if (io_from_rows(en, t, &hit.out, e) < 0 || task_put_inputs(en, t, e) < 0 ||
         kube_record_labels(en, j, e) < 0 ||

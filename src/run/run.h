@@ -116,7 +116,7 @@ int run_task_known(const struct pipeline *p, const char *task, struct err *e);
  * is in *o */
 int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e);
 
-/* --tag TASK:OUTPUT=NAME */
+/* --tag TASK:OUTPUT=NAME and --export TASK:OUTPUT=PATH */
 struct run_tag {
     const char *task, *output, *name;
 };
@@ -133,6 +133,8 @@ struct run_request {
     size_t n_inputs;
     const struct run_tag *tags;
     size_t n_tags;
+    const struct run_tag *exports; /* checked here, done by the cli when the run has succeeded */
+    size_t n_exports;
     const struct run_opts *opts;
     /* a run that continues another with an edited pipeline: what did not change is taken over */
     int64_t parent;        /* row id of that run, 0 = none */

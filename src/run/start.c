@@ -76,15 +76,16 @@ static int check_task_opts(struct engine *en, struct err *e)
     return 0;
 }
 
-static int check_tags(struct engine *en, const struct run_request *rq, struct err *e)
+static int check_tags(struct engine *en, const char *flag, const struct run_tag *tags, size_t n,
+                      struct err *e)
 {
-    for (size_t i = 0; i < rq->n_tags; i++) {
-        const struct run_tag *tag = &rq->tags[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct run_tag *tag = &tags[i];
         const struct task_def *def = graph_def(&en->p, str_of(tag->task));
 
         if (!def || !io_artifact(&def->component->out, str_of(tag->output)))
-            return err_set(e, ERR_INPUT, "--tag %s:%s=%s: the pipeline has no such %s", tag->task,
-                           tag->output, tag->name, def ? "output artifact" : "task");
+            return err_set(e, ERR_INPUT, "--%s %s:%s=%s: the pipeline has no such %s", flag,
+                           tag->task, tag->output, tag->name, def ? "output artifact" : "task");
     }
     return 0;
 }
@@ -144,7 +145,9 @@ int engine_prepare(struct engine *en, const struct run_request *rq, struct err *
                        LIMIT_TASKS);
     for (size_t i = 0; i < en->p.n_notices; i++)
         engine_notice(en, NULL, "%s", en->p.notices[i]);
-    return check_task_opts(en, e) < 0 ? -1 : check_tags(en, rq, e);
+    if (check_task_opts(en, e) < 0 || check_tags(en, "tag", rq->tags, rq->n_tags, e) < 0)
+        return -1;
+    return check_tags(en, "export", rq->exports, rq->n_exports, e);
 }
 
 /* ---- recording --------------------------------------------------------------------------------- */

@@ -163,6 +163,8 @@ int task_start(struct engine *en, struct task *t, struct err *e)
         if (plan_container(en, j, &why) < 0)
             return task_fail(en, t, &why, e);
         task_key(en, j);
+        if (task_warn_revoked(en, t, e) < 0)
+            return -1;
         rc = task_try_cache(en, j, e);
         if (rc)
             return rc < 0 ? -1 : 0;

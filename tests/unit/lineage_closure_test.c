@@ -52,7 +52,7 @@ static void story_make(struct story *s)
     s->model2 = an_artifact(d, s->train2, "model", "system.Model", 5, "{\"auc\":0.97}");
     reads(d, s->serve2, "model", s->model2);
     finish(d, s->serve2, DB_SUCCEEDED);
-    OK(db_tag_set(d, STR("churn:prod"), s->model2, false, STR("ada"), 5000, NULL, e));
+    OK(db_tag_set(d, STR("churn:prod"), s->model2, false, BY("ada", 5000), NULL, e));
     OK(db_commit(d, e));
 }
 
@@ -98,8 +98,9 @@ static void a_closure_has_what_led_here_and_nothing_else(void)
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
         AUTO_ARENA struct arena a = {0};
         AUTO_BUF struct buf got = {0};
-        struct lineage_opts o = {rows[i].directions, rows[i].depth,
-                                 str_of(rows[i].type)};
+        struct lineage_opts o = {.directions = rows[i].directions,
+                                 .depth = rows[i].depth,
+                                 .type = str_of(rows[i].type)};
         struct lineage l = {0};
         int64_t start = 0;
 
@@ -161,39 +162,47 @@ static void the_tree_reads_like_a_sentence(void)
         {"a5", "Dataset", DB_UP,
          "a5 model  system.Model  000000051715  auc=0.97  train in churn-2  "
          "[churn:prod]\n"
-         "└─ a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  outer/load in "
+         "└─ dataset: a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  "
+         "outer/load in "
          "churn-1\n"
-         "   └─ a1 raw  system.Dataset  000000019e37  rows=9000  from outside\n"},
+         "   └─ input: a1 raw  system.Dataset  000000019e37  rows=9000  from "
+         "outside\n"},
         {"a4", "", DB_UP,
          "a4 metrics  system.Metrics  f1=0.5  evaluate in churn-1\n"
-         "├─ a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  outer/load in "
+         "├─ dataset: a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  "
+         "outer/load in "
          "churn-1\n"
-         "│  └─ a1 raw  system.Dataset  000000019e37  rows=9000  from outside\n"
-         "└─ a3 model  system.Model  00000003daa6  auc=0.93  train in churn-1\n"
-         "   └─ a2 data  (see above)\n"},
+         "│  └─ input: a1 raw  system.Dataset  000000019e37  rows=9000  from outside\n"
+         "└─ model: a3 model  system.Model  00000003daa6  auc=0.93  train in churn-1\n"
+         "   └─ dataset: a2 data  (see above)\n"},
         {"a4", "Dataset", DB_UP, /* joined over the hidden model, each once */
          "a4 metrics  system.Metrics  f1=0.5  evaluate in churn-1\n"
-         "└─ a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  outer/load in "
+         "└─ dataset: a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  "
+         "outer/load in "
          "churn-1\n"
-         "   └─ a1 raw  system.Dataset  000000019e37  rows=9000  from outside\n"},
+         "   └─ input: a1 raw  system.Dataset  000000019e37  rows=9000  from "
+         "outside\n"},
         {"a1", "", DB_DOWN,
          "a1 raw  system.Dataset  000000019e37  rows=9000  from outside\n"
          "└─ a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  outer/load in "
-         "churn-1\n"
-         "   ├─ a3 model  system.Model  00000003daa6  auc=0.93  train in churn-1\n"
-         "   │  └─ a4 metrics  system.Metrics  f1=0.5  evaluate in churn-1\n"
+         "churn-1  read as input\n"
+         "   ├─ a3 model  system.Model  00000003daa6  auc=0.93  train in churn-1"
+         "  read as dataset\n"
+         "   │  └─ a4 metrics  system.Metrics  f1=0.5  evaluate in churn-1"
+         "  read as model\n"
          "   ├─ a4 metrics  (see above)\n"
          "   └─ a5 model  system.Model  000000051715  auc=0.97  train in churn-2  "
-         "[churn:prod]\n"
-         "      └─ serve in churn-2  SUCCEEDED, no artifacts\n"},
+         "[churn:prod]  read as dataset\n"
+         "      └─ serve in churn-2  SUCCEEDED, no artifacts  read as model\n"},
         {"a3", "", DB_UP | DB_DOWN,
          "a3 model  system.Model  00000003daa6  auc=0.93  train in churn-1\n"
          "upstream\n"
-         "└─ a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  outer/load in "
+         "└─ dataset: a2 data  system.Dataset  000000023c6e  rows=5000  lang=de  "
+         "outer/load in "
          "churn-1\n"
-         "   └─ a1 raw  system.Dataset  000000019e37  rows=9000  from outside\n"
+         "   └─ input: a1 raw  system.Dataset  000000019e37  rows=9000  from outside\n"
          "downstream\n"
-         "└─ a4 metrics  system.Metrics  f1=0.5  evaluate in churn-1\n"},
+         "└─ a4 metrics  system.Metrics  f1=0.5  evaluate in churn-1  read as model\n"},
     };
     struct story s;
 
@@ -233,7 +242,8 @@ static void json_and_dot_say_the_same(void)
         "0000000517156075171560751715607517156075171560751715607517156075\",\"size\":"
         "100,"
         "\"state\":\"LIVE\",\"source\":null,\"metadata\":{\"auc\":0.97},\"tags\":"
-        "\"churn:prod\",\"run_id\":\"22222222-1111-4111-8111-111111111111\",\"run\":"
+        "\"churn:prod\",\"identical\":[],\"revoked\":null,"
+        "\"run_id\":\"22222222-1111-4111-8111-111111111111\",\"run\":"
         "\"churn-2\",\"pipeline\":\"churn\",\"task\":\"train\",\"depth\":0,"
         "\"upstream\":false,"
         "\"downstream\":false}";
@@ -262,6 +272,38 @@ static void json_and_dot_say_the_same(void)
     buf_reset(&dot);
     lineage_dot(&l, &dot);
     CHECK(strstr(buf_str(&dot), "  a2 -> a5 [style=dotted];\n"));
+    story_end(&s);
+}
+
+static void equal_bytes_and_revoked_ones_are_pointed_at(void)
+{
+    AUTO_ARENA struct arena a = {0};
+    AUTO_MARKS struct marks *marks = NULL;
+    AUTO_BUF struct buf tree = {0}, dot = {0};
+    struct lineage_opts o = {.directions = DB_UP, .twins = true};
+    struct lineage l = {0};
+    struct story s;
+    int64_t pick, best;
+
+    story_make(&s);
+    OK(db_begin(s.d, DB_PROGRESS, e));
+    pick = a_task(s.d, s.run2, "pick");
+    reads(s.d, pick, "models", s.model2);
+    best = an_artifact(s.d, pick, "best", "system.Model", 5, "");
+    OK(db_revoke_artifact(s.d, s.raw, BY("eve", 7000), e));
+    OK(db_commit(s.d, e));
+
+    OK(db_lineage_in(&a, s.d, &best, 1, &o, &l, e));
+    OK(marks_open(s.d, &marks, e));
+    OK(lineage_flag(&l, marks, e));
+    lineage_tree(&l, &tree);
+    CHECK(strstr(buf_str(&tree), "a6 best  system.Model  000000051715  pick in churn-2"
+                                 "  (same bytes as a5 model of train in churn-2)"
+                                 "  REVOKED (a1 raw: )\n"));
+    CHECK(strstr(buf_str(&tree), "└─ models: a5 model"));
+    CHECK(strstr(buf_str(&tree), "(same bytes as a6 best of pick in churn-2)"));
+    lineage_dot(&l, &dot);
+    CHECK(strstr(buf_str(&dot), "color=red"));
     story_end(&s);
 }
 
@@ -421,7 +463,7 @@ static void artifact_json_has_producer_consumers_and_tags(void)
     static const char want[] =
         "\"tags\":[],\"producer\":{\"run_id\":\"11111111-1111-4111-8111-111111111111\","
         "\"run\":\"churn-1\",\"pipeline\":\"churn\",\"task\":\"outer/"
-        "load\",\"image\":null},"
+        "load\",\"image\":null,\"component\":null,\"code\":null},"
         "\"consumers\":[{\"run_id\":\"11111111-1111-4111-8111-111111111111\",\"run\":"
         "\"churn-1\",\"task\":\"train\",\"name\":\"dataset\",\"index\":0},{\"run_id\":"
         "\"11111111-1111-4111-8111-111111111111\",\"run\":\"churn-1\",\"task\":"
@@ -431,7 +473,7 @@ static void artifact_json_has_producer_consumers_and_tags(void)
         "\"train\","
         "\"name\":\"dataset\",\"index\":0}],\"reused_by\":[{\"run_id\":"
         "\"22222222-1111-4111-8111-111111111111\",\"run\":\"churn-2\",\"task\":"
-        "\"outer/load\",\"name\":\"data\",\"index\":0}]}";
+        "\"outer/load\",\"name\":\"data\",\"index\":0}],\"revoked\":null}";
     AUTO_BUF struct buf out = {0};
     struct story s;
     struct jw w;
@@ -451,6 +493,7 @@ int main(void)
     depths_edges_and_facts_are_those_of_the_record();
     the_tree_reads_like_a_sentence();
     json_and_dot_say_the_same();
+    equal_bytes_and_revoked_ones_are_pointed_at();
     what_users_wrote_cannot_break_the_drawing();
     search_and_statement_agree_on_random_graphs();
     a_chain_of_thousands_neither_overflows_nor_takes_for_ever();

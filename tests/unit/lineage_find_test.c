@@ -133,12 +133,12 @@ static void artifacts_are_found_by_what_people_type(void)
     four = an_artifact(d, 0, "part", "system.Dataset", 5, "");
     OK(db_begin(d, DB_DURABLE, e));
     OK(db_event_put(d, task, DB_OUT, STR("parts"), 1, four, e));
-    OK(db_tag_set(d, STR("churn:prod"), one, false, STR("ada"), march_3 + hour, NULL,
+    OK(db_tag_set(d, STR("churn:prod"), one, false, BY("ada", march_3 + hour), NULL,
                   e));
-    OK(db_tag_set(d, STR("churn:prod"), two, true, STR("ada"), march_3 + 36 * hour,
-                  NULL, e));
-    OK(db_tag_remove(d, STR("churn:prod"), STR("bob"), march_3 + 50 * hour, e));
-    OK(db_tag_set(d, STR("churn:prod"), three, false, STR("ada"), march_3 + 90 * hour,
+    OK(db_tag_set(d, STR("churn:prod"), two, true, BY("ada", march_3 + 36 * hour), NULL,
+                  e));
+    OK(db_tag_remove(d, STR("churn:prod"), BY("bob", march_3 + 50 * hour), e));
+    OK(db_tag_set(d, STR("churn:prod"), three, false, BY("ada", march_3 + 90 * hour),
                   NULL, e));
     OK(db_commit(d, e));
 
@@ -201,23 +201,23 @@ static void tags_move_on_purpose_and_remember(void)
     one = an_artifact(d, 0, "m1", "system.Model", 1, "");
     two = an_artifact(d, 0, "m2", "system.Model", 2, "");
     OK(db_begin(d, DB_DURABLE, e));
-    OK(db_tag_set(d, STR("m:prod"), one, false, STR("ada"), 100, &before, e));
+    OK(db_tag_set(d, STR("m:prod"), one, false, BY("ada", 100), &before, e));
     CHECK_INT(before, 0);
-    OK(db_tag_set(d, STR("m:prod"), one, false, STR("ada"), 150, &before, e));
+    OK(db_tag_set(d, STR("m:prod"), one, false, BY("ada", 150), &before, e));
     CHECK_INT(before, one); /* it is there already: nothing to log */
-    FAILS(db_tag_set(d, STR("m:prod"), two, false, STR("bob"), 200, &before, e),
+    FAILS(db_tag_set(d, STR("m:prod"), two, false, BY("bob", 200), &before, e),
           ERR_INPUT, "points at a1 already: --move moves it to a2");
-    OK(db_tag_set(d, STR("m:prod"), two, true, STR("bob"), 200, &before, e));
+    OK(db_tag_set(d, STR("m:prod"), two, true, BY("bob", 200), &before, e));
     CHECK_INT(before, one);
-    OK(db_tag_set(d, STR("m:old"), two, true, STR("bob"), 210, NULL, e));
-    FAILS(db_tag_set(d, STR("m:new"), 99, true, STR("bob"), 300, NULL, e), ERR_MISSING,
+    OK(db_tag_set(d, STR("m:old"), two, true, BY("bob", 210), NULL, e));
+    FAILS(db_tag_set(d, STR("m:new"), 99, true, BY("bob", 300), NULL, e), ERR_MISSING,
           "a99");
     FAILS(db_artifact_remove(d, two, e), ERR_INPUT, "a2 is tagged m:");
     OK(db_artifact_remove(d, one, e));
-    FAILS(db_tag_set(d, STR("m:new"), one, true, STR("bob"), 300, NULL, e), ERR_INPUT,
+    FAILS(db_tag_set(d, STR("m:new"), one, true, BY("bob", 300), NULL, e), ERR_INPUT,
           "content was removed");
-    FAILS(db_tag_remove(d, STR("m:none"), STR("bob"), 400, e), ERR_MISSING, "m:none");
-    OK(db_tag_remove(d, STR("m:old"), STR("bob"), 400, e));
+    FAILS(db_tag_remove(d, STR("m:none"), BY("bob", 400), e), ERR_MISSING, "m:none");
+    OK(db_tag_remove(d, STR("m:old"), BY("bob", 400), e));
     OK(db_commit(d, e));
 
     OK(db_tags_in(&a, d, &tags, &n, e));
@@ -247,7 +247,7 @@ static int tag_race(int nth)
 
     if (db_open(t_home, DB_WRITE, &d, e) < 0 || db_begin(d, DB_DURABLE, e) < 0)
         return 90;
-    rc = db_tag_set(d, STR("m:prod"), nth, false, STR("ada"), 100, NULL, e);
+    rc = db_tag_set(d, STR("m:prod"), nth, false, BY("ada", 100), NULL, e);
     if (rc < 0 && e->code != ERR_INPUT)
         return 91;
     if (db_commit(d, e) < 0)
@@ -440,11 +440,32 @@ static void conditions_select_what_they_say(void)
         {"pipeline = churn and auc > 0", "m"},
         {"created = '1970-01-01'", "pnmtbs"},
         {"created != '1970-01-01'", ""},
-        {"created >= '1970-01-01' and created <= 1970-01-01", "syntax"},
+        {"created >= '1970-01-01' and created <= 1970-01-01", "pnmtbs"},
         {"created < '1970-01-01'", ""},
         {"created < '1970-01-02'", "pnmtbs"},
         {"created > '1970-01-01'", ""},
         {"created > '1970-01-01T00:00:01Z'", "pnmtbs"},
+        {"name = 3", ""},
+        {"name in (model, 'big', 3)", "mb"},
+        {"rows not in (100, 200)", "pnmtb"},
+        {"name ~ '*e?'", "nm"},
+        {"name ~ '*e*'", "nmt"},
+        {"lang ~ 'd*'", "s"},
+        {"has rows", "tbs"},
+        {"has train.rows and not has rows", "m"},
+        {"id = a2", "b"},
+        {"id != 2", "pnmts"},
+        {"state = LIVE", "pnmtbs"},
+        {"state != LIVE", ""},
+        {"digest = 00000002", "b"},
+        {"digest = sha256:00000002", "b"},
+        {"source = ''", "pnmtbs"},
+        {"has tag", ""},
+        {"revoked", ""},
+        {"not revoked and auc < 0", "n"},
+        {"task = nobody", ""},
+        {"task != train", "ptbs"},
+        {"", "pnmtbs"},
     };
     struct db *d;
 
@@ -475,20 +496,33 @@ static void a_condition_that_does_not_parse_says_where(void)
         const char *where;
         const char *says;
     } rows[] = {
-        {"rows", "ends where one of = != < <= > >= is wanted"},
+        {"rows", "ends where one of = != < <= > >= ~ in is wanted"},
         {"rows >", "ends where a number or a text in quotes is wanted"},
-        {"rows > 1 and", "ends where a metadata key is wanted"},
+        {"rows > 1 and", "ends where a key, upstream"},
         {"rows > > 1", "character 8: want a number or a text in quotes, got > 1"},
         {"rows => 1", "character 6: want one of"},
         {"rows > 1 2", "character 10: want and, or, got 2"},
-        {"rows > 12abc", "character 8"},
         {"(rows > 1", "ends where and, or, ) is wanted"},
         {"rows > 1)", "character 9: want and, or, got )"},
         {"rows = 'open", "character 8: want a number or a text in quotes, got 'open"},
-        {"= 3", "character 1: want a metadata key"},
+        {"= 3", "character 1: want a key"},
         {"rows ; drop", "character 6"},
         {"size = 'big'", "character 8: want a number"},
-        {"name = 3", "character 8: want a text in quotes"},
+        {"id < 3", "character 6: want = or !="},
+        {"id = b3", "character 6: want an id such as a7"},
+        {"size ~ 'b*'", "character 8: want another operator"},
+        {"rows ~ 3", "character 8: want a pattern in quotes"},
+        {"digest = soon", "character 10: want a digest"},
+        {"state = GONE", "character 9: want LIVE, REMOVED or DELETED"},
+        {"revoked = 'x'", "character 11: want true or false"},
+        {"name in ()", "character 10: want a number or a text"},
+        {"name in (a b)", "character 12: want , or )"},
+        {"name not = a", "character 10: want in"},
+        {"has size", "character 5: want a metadata key, a parameter or tag"},
+        {"upstream", "ends where a type, a key or ( is wanted"},
+        {"upstream Dataset.rows", "ends where one of"},
+        {"upstream Dataset (rows > 1", "ends where and, or, ) is wanted"},
+        {"upstream Dataset rows > 1", "character 18: want and, or"},
         {"type > Dataset", "want = or !="},
         {"created > 'soon'", "character 11: want a day such as"},
         {"((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((x",
@@ -497,8 +531,8 @@ static void a_condition_that_does_not_parse_says_where(void)
 
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
         AUTO_ARENA struct arena a = {0};
-        struct where w;
-        FAILS(where_parse(&a, str_of(rows[i].where), &w, e),
+        struct query q;
+        FAILS(query_parse_where(&a, str_of(rows[i].where), &q, e),
               strcmp(rows[i].says, "deeper") ? ERR_INPUT : ERR_LIMIT, rows[i].says);
     }
 }

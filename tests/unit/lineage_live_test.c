@@ -194,7 +194,7 @@ static void what_is_not_live_becomes_a_tombstone_unless_it_is_young(void)
     an_artifact(d, 0, "z", "system.Dataset", 2, "");
     an_artifact(d, 0, "kept", "system.Dataset", 3, "");
     OK(db_begin(d, DB_DURABLE, e));
-    OK(db_tag_set(d, STR("t"), 4, false, STR("me"), 1, NULL, e));
+    OK(db_tag_set(d, STR("t"), 4, false, BY("me", 1), NULL, e));
     OK(db_exec(d, "INSERT INTO verified SELECT DISTINCT digest, 1 FROM artifact", e));
     OK(db_live_digests(d, &keep_nothing, &live, e));
     (void)digest_no(2, hex);

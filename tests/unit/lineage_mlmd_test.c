@@ -267,7 +267,7 @@ static void tags_are_contexts_and_tombstones_are_deleted(struct db *d)
     struct mlmd_done n;
 
     OK(db_begin(d, DB_DURABLE, e));
-    OK(db_tag_set(d, STR("churn:prod"), 1, false, STR("me"), 5000, NULL, e));
+    OK(db_tag_set(d, STR("churn:prod"), 1, false, BY("me", 5000), NULL, e));
     OK(db_commit(d, e));
     (void)an_artifact(d, 0, "outside", "google.VertexModel", 0, "");
     OK(db_begin(d, DB_DURABLE, e));

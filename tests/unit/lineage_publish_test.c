@@ -37,7 +37,7 @@ static int publish_one(struct store *s, struct db *d, int i, struct report *r, s
     if (clock_mono_ns() - asked > r->worst_wait_ns)
         r->worst_wait_ns = clock_mono_ns() - asked;
     if (db_artifact_intern(d, &row, &artifact, e) < 0 ||
-        db_tag_set(d, str_of(tag), artifact, true, STR("t"), 1, NULL, e) < 0)
+        db_tag_set(d, str_of(tag), artifact, true, BY("t", 1), NULL, e) < 0)
         return -1;
     r->n_commits++;
     return db_commit(d, e);

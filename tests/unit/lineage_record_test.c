@@ -787,7 +787,7 @@ static void views_for_people_answer(void)
     run = a_run(d, uuid1, "r", "p");
     an_artifact(d, a_task(d, run, "t"), "m", "system.Model", 3, "{\"auc\":1}");
     OK(db_begin(d, DB_DURABLE, e));
-    OK(db_tag_set(d, STR("m:prod"), 1, false, STR("ada"), 1, NULL, e));
+    OK(db_tag_set(d, STR("m:prod"), 1, false, BY("ada", 1), NULL, e));
     OK(db_commit(d, e));
     for (size_t i = 0; i < N_ELEMS(views); i++) {
         AUTO_FREE char *sql = xasprintf("SELECT count(*) FROM %s", views[i]);

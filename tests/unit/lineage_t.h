@@ -51,6 +51,8 @@
         }                                                                              \
     } while (0)
 
+#define BY(name, ms) (&(struct db_by){.user = STR(name), .now_unix_ms = (ms)})
+
 static char t_home[64];
 
 static T_UNUSED void home_make(void)

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* export.c - artifacts out of the store, to where others read them
+ *
+ * The copy is made beside its destination and renamed over it, so a server that reloads
+ * a model sees the old one or the new one. With it may go PATH.provenance.json: what
+ * the artifact is and all that it was made from, for whoever finds the file years
+ * later. It is put in place first and names the digest, so a pair that a power cut left
+ * half done can be told.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "lineage/closure.h"
+#include "lineage/revoke.h"
+#include "store/pack.h"
+#include "store/tree.h"
+#include "version.h"
+
+int cli_artifact_path(struct cli *c, const struct db_artifact *f, char *path,
+                      size_t size, struct err *e)
+{
+    if (str_eqz(f->kind, "dir"))
+        return tree_checkout_path(c->store, f->digest_hex, path, size, e);
+    if (!blob_has(c->store, f->digest_hex))
+        return err_set(e, ERR_MISSING,
+                       "artifact a%lld is recorded, but its content is gone",
+                       (long long)f->id);
+    return blob_path(c->store, f->digest_hex, path, size, e);
+}
+
+int cli_artifact_content(struct cli *c, const struct db_artifact *f, char *path,
+                         size_t size, struct err *e)
+{
+    int pin; /* closed by our exit */
+
+    if (str_eqz(f->kind, "dir") && tree_pin(c->store, f->digest_hex, &pin, e) < 0)
+        return -1;
+    return cli_artifact_path(c, f, path, size, e);
+}
+
+int cli_copy_fd(int from, int to, const char *what, struct err *e)
+{
+    AUTO_FREE char *chunk = xalloc(256 * KIB);
+    ssize_t n;
+
+    while ((n = read(from, chunk, 256 * KIB)) > 0) {
+        if (fd_write_all(to, chunk, (size_t)n, e) < 0)
+            return e->sys == EPIPE ? 0
+                                   : err_at(e, "%s", what); /* head has seen enough */
+    }
+    return n < 0 ? err_sys(e, errno, "read %s", what) : 0;
+}
+
+struct exporting {
+    struct cli *c;
+    int dst_fd, src_fd;
+};
+
+static int export_entry(void *ctx, const struct tree_entry *t, struct err *e)
+{
+    struct exporting *x = ctx;
+    char *path = arena_strndup(&x->c->a, t->path.ptr, t->path.len);
+    AUTO_FD int from = -1;
+    AUTO_FD int to = -1;
+
+    switch (t->type) {
+    case TREE_DIR:
+        return fd_mkdirs(x->dst_fd, path, 0755, e);
+    case TREE_LINK:
+        if (symlinkat(arena_strndup(&x->c->a, t->target.ptr, t->target.len), x->dst_fd,
+                      path) < 0)
+            return err_sys(e, errno, "link %s", path);
+        return 0;
+    case TREE_FILE:
+    case TREE_EXEC:
+        from = fd_open_beneath(x->src_fd, path, O_RDONLY | O_NOFOLLOW, 0);
+        to = fd_open_beneath(x->dst_fd, path, O_WRONLY | O_CREAT | O_EXCL,
+                             t->type == TREE_EXEC ? 0755 : 0644);
+        if (from < 0 || to < 0)
+            return err_sys(e, errno, "copy %s", path);
+        return cli_copy_fd(from, to, path, e);
+    }
+    return 0;
+}
+
+static int export_dir(struct cli *c, const struct db_artifact *f, const char *src,
+                      const char *tmp, struct err *e)
+{
+    AUTO_FD int from = open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int to = -1;
+    struct exporting x = {.c = c, .src_fd = from};
+
+    if (mkdir(tmp, 0755) < 0)
+        return err_sys(e, errno, "make %s", tmp);
+    to = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    x.dst_fd = to;
+    if (from < 0 || to < 0)
+        return err_sys(e, errno, "open %s", tmp);
+    return tree_walk(c->store, f->digest_hex, export_entry, &x, e);
+}
+
+static int export_file(const char *src, const char *tmp, struct err *e)
+{
+    AUTO_FD int from = open(src, O_RDONLY | O_CLOEXEC);
+    AUTO_FD int to = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+    if (from < 0 || to < 0)
+        return err_sys(e, errno, "create %s", tmp);
+    return cli_copy_fd(from, to, tmp, e);
+}
+
+static int sync_path(const char *path, struct err *e)
+{
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || syncfs(fd) < 0)
+        return err_sys(e, errno, "sync %s", path);
+    return 0;
+}
+
+static int rename_as(const char *from, const char *to, unsigned flags)
+{
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, flags);
+}
+
+/* a file is renamed over a file; a directory changes places with a directory */
+static int put_in_place(const char *tmp, const char *dst, bool replace, struct err *e)
+{
+    if (rename_as(tmp, dst, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno == EEXIST && !replace)
+        return err_set(e, ERR_INPUT, "%s exists: choose another name, or --force", dst);
+    if (errno == EEXIST && rename_as(tmp, dst, RENAME_EXCHANGE) == 0)
+        return fd_remove_tree(AT_FDCWD, tmp, e);
+    if (rename(tmp, dst) < 0) /* a file system without those */
+        return err_sys(e, errno, "name %s", dst);
+    return 0;
+}
+
+static int provenance_json(struct cli *c, int64_t id, struct buf *out, struct err *e)
+{
+    struct lineage_opts up = {.directions = DB_UP};
+    struct lineage l;
+    char when[25];
+    struct jw w;
+
+    if (db_lineage_in(&c->a, c->db, &id, 1, &up, &l, e) < 0)
+        return -1;
+    clock_rfc3339(clock_unix_ms(), when);
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_ki64(&w, "version", 1);
+    jw_kstr(&w, "exported", when);
+    jw_kstr(&w, "dugout", DUGOUT_VERSION);
+    jw_key(&w, "artifact");
+    if (db_artifact_json(c->db, id, &w, e) < 0)
+        return -1;
+    jw_key(&w, "lineage");
+    lineage_json(&l, &w);
+    jw_end_obj(&w);
+    buf_addc(out, '\n');
+    return 0;
+}
+
+static int export_provenance(struct cli *c, int64_t id, const char *dst, struct err *e)
+{
+    char *name = arena_printf(&c->a, "%s.provenance.json", dst);
+    AUTO_BUF struct buf text = {0};
+
+    buf_init(&text, LIMIT_RESULT_BYTES);
+    if (provenance_json(c, id, &text, e) < 0)
+        return -1;
+    return fd_write_file(AT_FDCWD, name, text.ptr, text.len, 0644, true, e);
+}
+
+/* what would fail after an hour of training can be seen before it */
+int cli_export_check(const struct export_to *to, struct err *e)
+{
+    AUTO_FREE char *dir = xstrdup(to->path);
+    char *slash = strrchr(dir, '/');
+    struct stat st;
+
+    if (!to->path[0] || to->path[strlen(to->path) - 1] == '/')
+        return err_set(e, ERR_INPUT, "\"%s\" is no name of a file", to->path);
+    if (lstat(to->path, &st) == 0 && !to->replace)
+        return err_set(e, ERR_INPUT, "%s exists: choose another name, or --force",
+                       to->path);
+    if (slash == dir)
+        slash++;
+    if (slash)
+        *slash = '\0';
+    if (access(slash ? dir : ".", W_OK | X_OK) < 0)
+        return err_sys(e, errno, "write into the directory of %s", to->path);
+    return 0;
+}
+
+int cli_export(struct cli *c, int64_t id, const struct export_to *to, struct err *e)
+{
+    char *tmp = arena_printf(&c->a, "%s.dugout-%d", to->path, (int)getpid());
+    char path[LIMIT_PATH_BYTES];
+    struct db_artifact f;
+    int rc;
+
+    if (cli_export_check(to, e) < 0 || db_artifact_get_in(&c->a, c->db, id, &f, e) < 0)
+        return -1;
+    if (!f.digest_hex[0])
+        return err_set(e, ERR_INPUT,
+                       "artifact a%lld is metadata only, it has no content",
+                       (long long)id);
+    if (cli_artifact_content(c, &f, path, sizeof(path), e) < 0)
+        return -1;
+    rc = str_eqz(f.kind, "dir") ? export_dir(c, &f, path, tmp, e)
+                                : export_file(path, tmp, e);
+    if (rc == 0)
+        rc = sync_path(tmp, e);
+    if (rc == 0 && to->provenance)
+        rc = export_provenance(c, id, to->path, e);
+    if (rc == 0)
+        rc = put_in_place(tmp, to->path, to->replace, e);
+    if (rc < 0)
+        (void)fd_remove_tree(AT_FDCWD, tmp, &(struct err){0});
+    return rc;
+}
