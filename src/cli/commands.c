@@ -318,6 +318,10 @@ const struct command commands[] = {
      cmd_tag, 1, 2, false, false, NULL},
     {"tag log", "[NAME]", "show how tags moved", NULL, NULL, cmd_tag_log, 0, 1, false, false, NULL},
     {"tags", "", "list tags", NULL, NULL, cmd_tags, 0, 0, false, false, "tag ls"},
+    {"diff", "RUN RUN", "compare two runs: parameters, images, code, inputs, outputs, metrics",
+     "Tasks are paired by their path, contents compared by digest. What is the same is left out, but "
+     "for metrics and metadata, which stand side by side.",
+     NULL, cmd_diff, 2, 2, false, false, NULL},
     {"query", "QUERY [OPTION]...", "find artifacts by type, metadata, tags, parameters and relations",
      "QUERY is [TYPE] [where CONDITION] [order by [-]KEY] [limit N]:\n"
      "Model where upstream Dataset.rows > 10000 and tag = prod\n"
