@@ -246,6 +246,7 @@ int cmd_tags(struct cli *c);
 int cmd_query(struct cli *c);
 int cmd_sql(struct cli *c);
 int cmd_diff(struct cli *c);
+int cmd_rerun(struct cli *c);
 int cmd_lineage(struct cli *c);
 int cmd_report(struct cli *c);
 int cmd_export_mlmd(struct cli *c);

@@ -142,6 +142,13 @@ static const struct opt artifacts_opts[] = {
     {"all", 0, OPT_FLAG, NULL, "those whose content is gone, too", NULL, NULL},
     {0},
 };
+static const struct opt rerun_opts[] = {
+    {"verify", 0, OPT_FLAG, NULL, "run everything, and compare the outputs byte for byte", NULL, NULL},
+    {"no-cache", 0, OPT_FLAG, NULL, "run every task, even if its result is known", NULL, NULL},
+    {"name", 0, OPT_TEXT, "NAME", "name of the new run", NULL, NULL},
+    {"jobs", 'j', OPT_TEXT, "N", "tasks at a time", NULL, NULL},
+    {0},
+};
 static const struct opt query_opts[] = {
     {"limit", 'n', OPT_TEXT, "N", "at most N (50; 0 = all)", NULL, NULL},
     {0},
@@ -318,6 +325,11 @@ const struct command commands[] = {
      cmd_tag, 1, 2, false, false, NULL},
     {"tag log", "[NAME]", "show how tags moved", NULL, NULL, cmd_tag_log, 0, 1, false, false, NULL},
     {"tags", "", "list tags", NULL, NULL, cmd_tags, 0, 0, false, false, "tag ls"},
+    {"rerun", "RUN [OPTION]...", "do a run again from its record",
+     "The same YAML, parameters, options, root inputs and image digests, whatever the names of the "
+     "images mean by now. With --verify nothing is taken from the cache, and each output is compared "
+     "with that of the first run; exit status 1 when one differs.",
+     rerun_opts, cmd_rerun, 1, 1, false, true, NULL},
     {"diff", "RUN RUN", "compare two runs: parameters, images, code, inputs, outputs, metrics",
      "Tasks are paired by their path, contents compared by digest. What is the same is left out, but "
      "for metrics and metadata, which stand side by side.",
