@@ -297,9 +297,10 @@ static void equal_bytes_and_revoked_ones_are_pointed_at(void)
     OK(marks_open(s.d, &marks, e));
     OK(lineage_flag(&l, marks, e));
     lineage_tree(&l, &tree);
-    CHECK(strstr(buf_str(&tree), "a6 best  system.Model  000000051715  pick in churn-2"
-                                 "  (same bytes as a5 model of train in churn-2)"
-                                 "  REVOKED (a1 raw: )\n"));
+    CHECK(strstr(buf_str(&tree),
+                 "a6 best  system.Model  000000051715  pick in churn-2"
+                 "  (same bytes as a5 model of train in churn-2 [churn:prod])"
+                 "  REVOKED (a1 raw: )\n"));
     CHECK(strstr(buf_str(&tree), "└─ models: a5 model"));
     CHECK(strstr(buf_str(&tree), "(same bytes as a6 best of pick in churn-2)"));
     lineage_dot(&l, &dot);
