@@ -401,6 +401,10 @@ static int plan_env(struct command_ctx *c, struct exec_plan *x, struct err *e)
 {
     const struct executor *ex = c->t->def->component->executor;
 
+    if (!component_applies(c->t->def->component, PASS_ENV)) {
+        x->env = arena_alloc(c->a, sizeof(*x->env));
+        return 0;
+    }
     x->env = arena_alloc(c->a, (ex->n_env + 1) * sizeof(*x->env));
     for (size_t i = 0; i < ex->n_env; i++) {
         struct str value = ex->env[i].value;
@@ -454,6 +458,15 @@ static int expand_text(struct command_ctx *c, struct str text, struct str *out, 
         return -1;
     *out = arena_str(c->a, (struct str){buf_str(&b), b.len});
     return 0;
+}
+
+int exec_text(struct arena *a, const struct graph *g, const struct task *t, struct str text,
+              struct str *out, struct err *e)
+{
+    struct exec_plan x = {0};
+    struct command_ctx c = {a, g, t, &x};
+
+    return expand_text(&c, text, out, e);
 }
 
 int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
@@ -514,6 +527,10 @@ int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
     struct str cpu_limit, cpu_request, mem_limit, mem_request, count;
 
     *out = (struct exec_resources){0};
+    if (!component_applies(t->def->component, PASS_RESOURCES)) {
+        out->accelerator_type = STR("");
+        return 0;
+    }
     if (expand_text(&c, r->cpu_limit, &cpu_limit, e) < 0 ||
         expand_text(&c, r->cpu_request, &cpu_request, e) < 0 ||
         expand_text(&c, r->memory_limit, &mem_limit, e) < 0 ||

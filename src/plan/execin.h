@@ -50,6 +50,9 @@ struct exec_resources {
     struct str accelerator_type;
     uint32_t accelerators;
 };
+/* exec_text - a text of the executor with its placeholders filled in */
+int exec_text(struct arena *a, const struct graph *g, const struct task *t, struct str text,
+              struct str *out, struct err *e);
 /* exec_cpu_millis - "2", "0.5", "500m"; an empty text leaves *out alone */
 int exec_cpu_millis(struct str text, uint32_t *out, struct err *e);
 int exec_resources(struct arena *a, const struct graph *g, const struct task *t,

@@ -29,8 +29,8 @@ struct kube_plan {
     size_t n_mounts;
     struct str *pull_secrets;
     size_t n_pull_secrets;
-    const struct value *
-        *placements; /* one for each of def->placements; NULL = dropped */
+    const struct value **placements; /* one for each of def->placements; NULL = dropped */
+    bool no_field_env; /* field paths are only passed on (taskconfig.h) */
 };
 
 /* kube_resolve_in - fill in the parameters of t's platform settings

@@ -288,7 +288,7 @@ static int resolve_params(struct graph *g, struct task *t, struct err *e)
             continue; /* each iteration brings its own */
         if (!v && def->default_value)
             io_values_add_param(g->a, &t->in, def->name, *def->default_value);
-        else if (!v && !def->optional)
+        else if (!v && !def->optional && def->type != PARAM_TASK_CONFIG)
             return err_set(e, ERR_INPUT, "input %.*s is required, and nothing gives it",
                            STR_ARG(def->name));
         else if (!v && task_is_group(t))

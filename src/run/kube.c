@@ -24,6 +24,8 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "lineage/record.h"
+#include "plan/taskconfig.h"
+#include "run/modelcar.h"
 #include "spec/placeholder.h"
 
 /* ---- where things are
@@ -169,7 +171,7 @@ static void check_stores(struct check *c, const struct task_def *t,
 
     for (size_t i = 0; i < k->n_store_env; i++) {
         const struct kube_store_env *s = &k->store_env[i];
-        if (s->optional || !kube_known_name(&s->name, in, &name))
+        if (s->optional || !component_applies(t->component, PASS_ENV) || !kube_known_name(&s->name, in, &name))
             continue;
         for (size_t n = 0; n < s->n_keys; n++)
             if (look_for_key(c->en, &c->en->a, s->store, name, s->keys[n].key, &why) <
@@ -178,7 +180,8 @@ static void check_stores(struct check *c, const struct task_def *t,
     }
     for (size_t i = 0; i < k->n_volumes; i++) {
         const struct kube_volume *v = &k->volumes[i];
-        if (!v->name.set || !kube_known_name(&v->name, in, &name) ||
+        if (!v->name.set || !component_applies(t->component, PASS_VOLUMES) ||
+            !kube_known_name(&v->name, in, &name) ||
             (v->kind == KUBE_VOLUME_CLAIM && c->makes_claims))
             continue;
         if (look_for_volume(c->en, &c->en->a, v, name, &why) < 0)
@@ -462,12 +465,10 @@ int kube_plan_task(struct engine *en, struct job *j, struct err *e)
     struct kube_plan *k = &j->kube;
     AUTO_BUF struct buf text = {0};
 
-    if (kube_resolve_in(&j->a, &en->g, j->t, k, e) < 0)
+    if (kube_resolve_in(&j->a, &en->g, j->t, k, e) < 0 ||
+        taskconfig_set(&en->g, j->t, k, e) < 0)
         return -1;
-    if (!k->def) {
-        j->kube_text = NO_TEXT;
-        return 0;
-    }
+    taskconfig_trim(j->t, k);
     for (size_t i = 0; i < k->n_env_from; i++)
         if (!k->env_from[i].optional &&
             look_for_key(en, &j->a, k->env_from[i].store, k->env_from[i].name,
@@ -477,7 +478,7 @@ int kube_plan_task(struct engine *en, struct job *j, struct err *e)
         if (look_for_volume(en, &j->a, k->mounts[i].def, k->mounts[i].name, e) < 0)
             return -1;
     buf_init(&text, 0);
-    if (cache_text(en, j, &text, e) < 0)
+    if ((k->def && cache_text(en, j, &text, e) < 0) || modelcar_check(en, j->t, &text, e) < 0)
         return -1;
     j->kube_text = arena_str(&j->a, (struct str){buf_str(&text), text.len});
     return 0;
@@ -559,7 +560,7 @@ static void fill_env(const struct engine *en, struct job *j, struct attempt *at)
 {
     const struct kube_plan *k = &j->kube;
 
-    for (size_t i = 0; i < k->def->n_field_env; i++)
+    for (size_t i = 0; !k->no_field_env && i < k->def->n_field_env; i++)
         if (!is_settled(en, k->def->field_env[i].var))
             set_env(j, at, k->def->field_env[i].var,
                     field_value(en, j, &k->def->field_env[i]));

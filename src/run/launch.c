@@ -18,6 +18,7 @@
 #include "run/admit.h"
 #include "run/chore.h"
 #include "run/engine.h"
+#include "run/modelcar.h"
 #include "run/kube.h"
 #include "run/spawner.h"
 #include "store/tree.h"
@@ -95,6 +96,13 @@ static int mount_inputs(struct engine *en, struct job *j, struct attempt *at, st
             at->inputs = arena_grow(&j->a, at->inputs, &at->n_inputs, sizeof(*at->inputs));
             in = &at->inputs[at->n_inputs - 1];
             *in = (struct attempt_input){f->uri, f->kind, f->digest, f->size_bytes, f->n_files};
+            if (modelcar_is(f)) {
+                const char *models;
+                if (modelcar_path(en, &j->a, f, &models, e) < 0)
+                    return err_at(e, "input %.*s", STR_ARG(t->in.artifacts[i].name));
+                add_mount(&j->a, at, models, arena_strndup(&j->a, dst.ptr, dst.len), false);
+                continue;
+            }
             if (exec_in_workspace(f) || str_eqz(f->kind, "none") || !dst.len || dst.ptr[0] != '/')
                 continue; /* metadata only, or a URI that has no path */
             if (str_eqz(f->kind, "dir")

@@ -362,6 +362,7 @@ int check_bindings(struct dag_reader *d, const struct node *task,
         const struct param_def *p = &in->params[i];
 
         if (!given[i] && !p->optional && !p->default_value &&
+            p->type != PARAM_TASK_CONFIG &&
             !str_eq(p->name, t->item_name))
             missing = p->name.ptr;
     }

@@ -7,6 +7,8 @@
  */
 #include "spec/reader.h"
 
+#include <stdio.h>
+
 /* by number, as in the schema's enum */
 static const struct {
     const char *name;
@@ -343,6 +345,51 @@ static int find_executor(struct reader *r, const struct node *n, struct componen
                     hint_of(label, names, r->p->n_executors).text);
 }
 
+bool component_applies(const struct component *c, enum passthrough p)
+{
+    return !c->pass[p].set || c->pass[p].apply;
+}
+
+/* [{field, applyToTask}], the field by name or by protobuf's number */
+static int read_passthroughs(struct reader *r, const struct node *list,
+                             struct component *c, struct err *e)
+{
+    enum { FIELD, APPLY, N };
+    static const char *const names[] = {"field", "applyToTask"};
+    static const char *const known[PASSTHROUGHS] = {
+        [PASS_RESOURCES] = "RESOURCES",
+        [PASS_ENV] = "ENV",
+        [PASS_AFFINITY] = "KUBERNETES_AFFINITY",
+        [PASS_TOLERATIONS] = "KUBERNETES_TOLERATIONS",
+        [PASS_NODE_SELECTOR] = "KUBERNETES_NODE_SELECTOR",
+        [PASS_VOLUMES] = "KUBERNETES_VOLUMES"};
+    struct member *m;
+    size_t n;
+
+    if (read_list(r, list, &m, &n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        const struct node *f[N];
+        char number[4];
+        int p = 0;
+
+        if (read_fields(r, m[i].value, names, N, f, e) < 0)
+            return -1;
+        for (; f[FIELD] && p < PASSTHROUGHS; p++) {
+            (void)snprintf(number, sizeof(number), "%d", p + 1);
+            if (str_eqz(f[FIELD]->text, known[p]) || str_eqz(f[FIELD]->text, number))
+                break;
+        }
+        if (!f[FIELD] || p == PASSTHROUGHS)
+            return read_err(r, m[i].value, e, "want RESOURCES, ENV or one of "
+                                              "KUBERNETES_... as the field");
+        c->pass[p].set = true;
+        if (read_bool(r, f[APPLY], &c->pass[p].apply, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int read_component(struct reader *r, const struct node *n, struct component *c,
                    struct err *e)
 {
@@ -351,15 +398,10 @@ int read_component(struct reader *r, const struct node *n, struct component *c,
         "inputDefinitions", "outputDefinitions",   "dag",
         "executorLabel",    "singlePlatformSpecs", "taskConfigPassthroughs"};
     const struct node *f[N];
-    struct member *pass;
-    size_t n_pass;
 
     if (read_fields(r, n, names, N, f, e) < 0 || read_io(r, f[IN], &c->in, e) < 0 ||
-        read_io(r, f[OUT], &c->out, e) < 0 ||
-        read_list(r, f[PASS], &pass, &n_pass, e) < 0)
+        read_io(r, f[OUT], &c->out, e) < 0 || read_passthroughs(r, f[PASS], c, e) < 0)
         return -1;
-    if (n_pass)
-        c->passthrough_pos = f[PASS]->pos;
     if (node_is_null(f[DAG]) == node_is_null(f[LABEL]))
         return read_err_at(r, n, c->pos, e, "want one of dag and executorLabel");
     if (!node_is_null(f[LABEL]))

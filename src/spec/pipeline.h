@@ -171,15 +171,31 @@ struct importer_def {
     bool to_workspace;
 };
 
+/* settings that a component wants to know of, so that it can pass them on */
+enum passthrough {
+    PASS_RESOURCES,
+    PASS_ENV,
+    PASS_AFFINITY,
+    PASS_TOLERATIONS,
+    PASS_NODE_SELECTOR,
+    PASS_VOLUMES,
+    PASSTHROUGHS
+};
+
 struct component {
     struct str name;
     struct io_defs in, out;
     struct dag *dag; /* one of these two */
     struct executor *executor;
-    struct pos passthrough_pos; /* taskConfigPassthroughs; line 0 when there are none */
+    struct {
+        bool set, apply;
+    } pass[PASSTHROUGHS]; /* taskConfigPassthroughs */
     uint64_t n_inside; /* task instances of one execution, a loop's body counted once */
     struct pos pos;
 };
+
+/* component_applies - does a setting hold for the task itself, too? */
+bool component_applies(const struct component *c, enum passthrough p);
 
 struct pipeline {
     struct str file; /* for messages */

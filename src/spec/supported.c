@@ -101,9 +101,6 @@ static int check_component(struct walk *w, const struct component *c, struct err
     if (map_get(&w->seen, c->name) == c)
         return 0;
     map_put(&w->seen, c->name, (void *)c);
-    if (c->passthrough_pos.line)
-        return not_yet(w, c->passthrough_pos, e, "component", c->name,
-                       "taskConfigPassthroughs");
     return c->dag ? check_dag(w, c, e) : check_executor(w, c->executor, e);
 }
 

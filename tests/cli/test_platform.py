@@ -4,7 +4,7 @@
 import json
 import os
 import re
-import stat
+import subprocess
 
 import pytest
 
@@ -532,6 +532,28 @@ def test_bad_imports_say_what_is_wrong(dugout, kube, uri, want):
     assert r.rc == 1 and want in r.err, r
 
 
+def test_a_model_car_shows_the_models_of_its_image(dugout, kube, tmp_path):
+    (tmp_path / "car" / "models").mkdir(parents=True)
+    (tmp_path / "car" / "models" / "config.json").write_text("{}")
+    (tmp_path / "car" / "bin").mkdir()
+    subprocess.run(["tar", "-C", tmp_path / "car", "-cf", tmp_path / "car.tar", "."], check=True)
+    path = kube({"imp": {"art_out": {"artifact": "system.Model"}},
+                 "use": {**sh('echo "$0"; ls "$0"', IN_PATH), "art_in": {"d": "imp.artifact"}}})
+    with_chores(path, {"imp": importer({"constant": "oci://registry.local/car:1"},
+                                       type_="system.Model")})
+    r = dugout("run", path)
+    assert r.rc == 1 and "image registry.local/car:1 is not here" in r.err, r
+    dugout.ok("image", "import", tmp_path / "car.tar", "--name", "registry.local/car:1")
+    dugout.ok("run", path)
+    assert dugout.ok("logs", "@latest/use").out == "/oci/registry.local_car:1/models\nconfig.json\n"
+    assert "cached     use" in dugout.ok("run", path).err
+    dugout.ok("image", "import", tmp_path / "car.tar", "--name", "registry.local/car:1")
+    (tmp_path / "car" / "models" / "config.json").write_text("{1}")
+    subprocess.run(["tar", "-C", tmp_path / "car", "-cf", tmp_path / "car.tar", "."], check=True)
+    dugout.ok("image", "import", tmp_path / "car.tar", "--name", "registry.local/car:1")
+    assert "started    use" in dugout.ok("run", path).err
+
+
 # ---- the workspace ----------------------------------------------------------------------------
 
 WORKSPACE = {"workspace": {"size": "1Gi", "kubernetes": {"pvcSpecPatch": {
@@ -641,6 +663,48 @@ def test_plan_names_what_is_missing(dugout, kube):
     assert r.rc == 3 and any("secret db is not here" in m for m in r.json["missing"]), r
 
 
+# ---- settings that a component passes on --------------------------------------------------------
+
+
+def test_settings_are_passed_on_and_applied_only_where_they_should(dugout, kube):
+    secret(dugout, "db", k="v")
+    path = kube({"t": {**sh('echo "${A-unset} ${B-unset}"; ls /m 2>/dev/null; echo "$0"',
+                            "{{$.inputs.parameters['config']}}"),
+                       "env": {"A": "1"},
+                       "resources": {"resourceCpuLimit": "500m", "resourceMemoryLimit": "64Mi"}}},
+                {"t": {"secretAsEnv": [env_from("secret", "db", B="k")],
+                       "pvcMount": [{"constant": "data", "mountPath": "/m"}],
+                       "nodeSelector": {"labels": {"disk": "ssd"}},
+                       "tolerations": [{"key": "gpu", "operator": "Exists"}]}})
+    text = path.read_text()
+    head, _, rest = text.partition("\n")
+    spec_text, _, platform = rest.partition("\n---\n")
+    spec = json.loads(spec_text)
+    spec["components"]["comp-t"]["inputDefinitions"] = {
+        "parameters": {"config": {"parameterType": "TASK_CONFIG", "isOptional": True}}}
+    spec["components"]["comp-t"]["taskConfigPassthroughs"] = [
+        {"field": "ENV", "applyToTask": True}, {"field": "KUBERNETES_VOLUMES"},
+        {"field": "KUBERNETES_NODE_SELECTOR"}, {"field": "KUBERNETES_TOLERATIONS"},
+        {"field": "RESOURCES", "applyToTask": True}]
+    path.write_text(head + "\n" + json.dumps(spec) + "\n---\n" + platform)
+    dugout.ok("run", path)  # the volume does not exist: it is only passed on
+    first, config = dugout.ok("logs", "@latest/t").out.splitlines()
+    assert first == "1 v"
+    assert json.loads(config) == {
+        "affinity": None, "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "nodeSelector": {"disk": "ssd"},
+        "env": [{"name": "A", "value": "1"},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "db", "key": "k"}}}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/m"}],
+        "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {}}}
+    path.write_text(head + "\n" + json.dumps(spec).replace('"ENV", "applyToTask": true',
+                                                           '"ENV", "applyToTask": false')
+                    + "\n---\n" + platform)
+    dugout.ok("run", path)
+    assert dugout.ok("logs", "@latest/t").out.startswith("unset unset\n")
+
+
 # ---- KFP's own test data -----------------------------------------------------------------------
 
 CRITICAL = SHARED / "kfp-corpus" / "critical"
@@ -677,3 +741,22 @@ def test_the_corpus_ends_as_its_index_says(python_home, name, want):
     assert {k: r["outputs"]["parameters"][k] for k in want} == want
     if name == "pipeline_with_pod_metadata":
         assert all(t["outputs"]["parameters"]["Output"] is True for t in r["tasks"])
+
+
+@corpus
+def test_the_model_car_of_the_corpus(python_home, tmp_path):
+    d = aliased(python_home)
+    names = ("added_tokens.json config.json generation_config.json merges.txt model.safetensors "
+             "normalizer.json preprocessor_config.json special_tokens_map.json tokenizer.json "
+             "tokenizer_config.json vocab.json").split()
+    (tmp_path / "models").mkdir()
+    for name in names:
+        (tmp_path / "models" / name).touch()
+    subprocess.run(["tar", "-C", tmp_path, "-cf", tmp_path / "car.tar", "models"], check=True)
+    d.ok("image", "import", tmp_path / "car.tar", "--name", "registry.domain.local/modelcar:test")
+    run = d.ok("run", CRITICAL / "modelcar.yaml", "--json").json
+    tasks = {t["name"]: t for t in run["tasks"]}
+    assert tasks["get-model-files-list"]["outputs"]["parameters"]["Output"] == ", ".join(names)
+    made = tasks["build-model-car"]["outputs"]["artifacts"]["model"][0]
+    shown = d.ok("artifact", "show", "a%d" % made["id"], "--json").json
+    assert shown["uri"] == "oci://registry.domain.local/org/repo:v1.0"
