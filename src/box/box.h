@@ -37,11 +37,13 @@ struct box_mount {
     const char *src;     /* BOX_BIND: absolute host path of a file or directory */
     const char *dst;     /* absolute path in the box, made when it is missing; "/", "/dev"
                             and everything below /proc and /sys are refused */
+    const char *sub;     /* BOX_BIND: of src only what lies here: relative, and no part of it
+                            may be a link, since a box may have written it. NULL: all of src */
     bool rw;             /* else read-only, including what is mounted below src */
     uint64_t size_bytes; /* BOX_TMPFS: 0 means half of the memory limit or of the host */
     unsigned mode;       /* BOX_TMPFS: permission bits, 0 means 01777 */
-    const struct box_tmpfile *files; /* BOX_TMPFS: what lies in it at the start, 0444; never on a
-                                     disk, so it may be secret */
+    const struct box_tmpfile *files; /* BOX_TMPFS: what lies in it at the start, 0444; held in
+                                     memory only, so it may be secret */
     size_t n_files;
 };
 

@@ -328,6 +328,20 @@ int mnt_bind_user(const struct mounter *m, const struct box_mount *b, struct err
             return err_set(e, ERR_INPUT, "mount %s: there is no such file or directory", b->src);
         return err_sys(e, errno, "mount %s", b->src);
     }
+    if (b->sub) {
+        int fd = fd_openat2(src, b->sub, O_PATH, 0,
+                            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+        if (fd < 0 || fstat(fd, &st) < 0) {
+            (void)err_set(e, errno == ENOENT || errno == ELOOP ? ERR_INPUT : ERR_SYS,
+                          "mount %s of %s: %s", b->sub, b->src,
+                          errno == ELOOP ? "it leads through a link" : strerror(errno));
+            if (fd >= 0)
+                (void)close(fd);
+            return -1;
+        }
+        (void)close(src);
+        src = fd;
+    }
     if (target(m->root_fd, b->dst, S_ISDIR(st.st_mode), &at, e) < 0)
         return err_at(e, "mount %s", b->src);
     return mnt_bind(src, "", at, ATTRS_DATA | (b->rw ? 0 : ATTR_RDONLY), b->src, e);

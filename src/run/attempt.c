@@ -111,6 +111,8 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
         jw_obj(&w);
         jw_kstr(&w, "src", at->mounts[i].src);
         jw_kstr(&w, "dst", at->mounts[i].dst);
+        if (at->mounts[i].sub)
+            jw_kstr(&w, "sub", at->mounts[i].sub);
         jw_kbool(&w, "rw", at->mounts[i].rw);
         jw_end_obj(&w);
     }
@@ -415,9 +417,13 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
     at->mounts = arena_alloc(a, (at->n_mounts + 1) * sizeof(*at->mounts));
     if (list)
         yyjson_arr_foreach(list, i, max, item)
-            at->mounts[i] = (struct attempt_mount){.src = get_str(&r, item, "src").ptr,
-                                                   .dst = get_str(&r, item, "dst").ptr,
-                                                   .rw = get_bool(&r, item, "rw")};
+            at->mounts[i] =
+                (struct attempt_mount){.src = get_str(&r, item, "src").ptr,
+                                       .dst = get_str(&r, item, "dst").ptr,
+                                       .rw = get_bool(&r, item, "rw"),
+                                       .sub = json_at(item, "sub")
+                                                  ? get_str(&r, item, "sub").ptr
+                                                  : NULL};
     list = get_list(&r, r.root, "inputs", &at->n_inputs);
     at->inputs = arena_alloc(a, (at->n_inputs + 1) * sizeof(*at->inputs));
     if (list)

@@ -31,6 +31,7 @@
 struct attempt_mount {
     const char *src, *dst;
     bool rw;
+    const char *sub; /* as in struct box_mount; NULL: all of src */
 };
 
 struct attempt_input {

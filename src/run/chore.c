@@ -180,30 +180,55 @@ static bool has_dots(struct str path)
     return false;
 }
 
+/* whole components only: gs://data is no prefix of gs://data2/x */
+static bool has_prefix(struct str uri, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    return str_starts(uri, prefix) &&
+           (prefix[n - 1] == '/' || uri.len == n || uri.ptr[n] == '/');
+}
+
 /* the longest prefix of the config that fits */
 static const struct run_import *import_of(const struct engine *en, struct str uri)
 {
     const struct run_import *best = NULL;
 
     for (size_t i = 0; i < en->o.n_imports; i++)
-        if (str_starts(uri, en->o.imports[i].prefix) &&
+        if (has_prefix(uri, en->o.imports[i].prefix) &&
             (!best || strlen(en->o.imports[i].prefix) > strlen(best->prefix)))
             best = &en->o.imports[i];
     return best;
 }
 
-static int read_path(struct job *j, struct str path, struct err *e)
+/* Where on this machine a URI lies. 1: *path is set and there; 0: it lies nowhere here.
+ */
+static int path_of(const struct engine *en, struct arena *a, struct str uri,
+                   struct str *path, struct err *e)
 {
+    const struct run_import *import = import_of(en, uri);
     struct stat st;
 
-    if (has_dots(path))
+    if (uri.ptr[0] == '/') {
+        *path = uri;
+    } else if (str_starts(uri, "file://")) {
+        *path = (struct str){uri.ptr + 7, uri.len - 7};
+        if (!path->len || path->ptr[0] != '/')
+            return err_set(e, ERR_INPUT, "want file:///PATH, got %.*s", STR_ARG(uri));
+    } else if (import) {
+        size_t n = strlen(import->prefix);
+        *path = str_of(
+            arena_printf(a, "%s/%s", import->path, uri.ptr + n + (uri.ptr[n] == '/')));
+    } else {
+        return 0;
+    }
+    if (has_dots(*path))
         return err_set(e, ERR_INPUT,
                        "\"..\" is not allowed in the path of an import: %.*s",
-                       STR_ARG(path));
-    if (stat(path.ptr, &st) < 0)
-        return err_set(e, ERR_MISSING, "%.*s is not here", STR_ARG(path));
-    j->work.path = path;
-    return 0;
+                       STR_ARG(*path));
+    if (stat(path->ptr, &st) < 0)
+        return err_set(e, ERR_MISSING, "%.*s is not here", STR_ARG(*path));
+    return 1;
 }
 
 static int known_artifact(struct engine *en, struct job *j, int64_t id, struct err *e)
@@ -250,9 +275,9 @@ static struct str own_uri(struct engine *en, struct job *j, struct str source)
 
 static int find_bytes(struct engine *en, struct job *j, struct str uri, struct err *e)
 {
-    const struct run_import *import = import_of(en, uri);
     struct artifact *f = &j->work.artifact;
     int64_t id = 0;
+    int rc;
 
     f->uri = uri;
     f->kind = STR("none");
@@ -267,27 +292,16 @@ static int find_bytes(struct engine *en, struct job *j, struct str uri, struct e
             return -1;
         return known_artifact(en, j, id, e);
     }
-    if (uri.ptr[0] == '/' || str_starts(uri, "file://")) {
-        struct str path =
-            uri.ptr[0] == '/' ? uri : (struct str){uri.ptr + 7, uri.len - 7};
-        if (!path.len || path.ptr[0] != '/')
-            return err_set(e, ERR_INPUT, "want file:///PATH, got %.*s", STR_ARG(uri));
-        f->uri = own_uri(en, j, uri);
-        return read_path(j, path, e);
-    }
-    if (import) {
-        size_t n = strlen(import->prefix);
-        const char *slash = import->prefix[n - 1] == '/' ? "/" : "";
-        if (!is_bucket(uri))
-            f->uri = own_uri(en, j, uri);
-        return read_path(
-            j, str_of(arena_printf(&j->a, "%s%s%s", import->path, slash, uri.ptr + n)),
-            e);
-    }
     if (db_artifact_by_uri(en->env->db, uri, &id, e) < 0)
         return -1;
     if (id)
         return known_artifact(en, j, id, e);
+    rc = path_of(en, &j->a, uri, &j->work.path, e);
+    if (rc) {
+        if (!is_bucket(uri))
+            f->uri = own_uri(en, j, uri);
+        return rc < 0 ? -1 : 0;
+    }
     if (!memmem(uri.ptr, uri.len, "://", 3))
         return err_set(
             e, ERR_INPUT,
@@ -297,10 +311,32 @@ static int find_bytes(struct engine *en, struct job *j, struct str uri, struct e
     if (!str_starts(uri, "oci://"))
         engine_notice(en, j->t,
                       "task %.*s: %.*s is recorded and not fetched; \"imports\" in the "
-                      "config can "
-                      "name a directory for it",
+                      "config can name a directory for it",
                       STR_ARG(j->t->path), STR_ARG(uri));
     return 0;
+}
+
+int chore_check(struct engine *en, const struct task_def *t, const struct io_values *in,
+                struct err *e)
+{
+    const struct source *from = &t->component->executor->importer->uri;
+    const struct value *uri = NULL;
+    struct str path;
+
+    if (t->n_deps)
+        return 0; /* a task before it may make the file */
+    for (size_t i = 0; from->kind == SOURCE_INPUT && i < t->n_params; i++)
+        if (str_eq(t->params[i].name, from->name)) {
+            from = &t->params[i].from;
+            break;
+        }
+    if (from->kind == SOURCE_CONSTANT)
+        uri = from->constant;
+    else if (from->kind == SOURCE_INPUT && in)
+        uri = io_values_param(in, from->name);
+    if (!uri || uri->kind != VALUE_STRING || !uri->s.len || placeholder_any(uri->s))
+        return 0; /* only the run will tell */
+    return path_of(en, &en->a, uri->s, &path, e) < 0 ? -1 : 0;
 }
 
 /* Tasks' own artifacts without content, such as metrics, lie below the pipeline root.
@@ -336,8 +372,7 @@ static int plan_copy(struct engine *en, struct job *j, struct err *e)
         path = (struct str){path.ptr + 1, path.len - 1};
     if (has_dots(path))
         return err_set(e, ERR_INPUT, "\"..\" is not allowed in %.*s", STR_ARG(path));
-    j->work.copy_to = str_of(arena_printf(&j->a, "%s/.artifacts/%.*s",
-                                          kube_workspace(en, &j->a), STR_ARG(path)));
+    j->work.copy_to = str_of(arena_printf(&j->a, ".artifacts/%.*s", STR_ARG(path)));
     return kube_make_workspace(en, e);
 }
 
@@ -407,6 +442,7 @@ int chore_fill(struct engine *en, struct job *j)
                            .cwd = NO_TEXT,
                            .user = NO_TEXT,
                            .hostname = NO_TEXT,
+                           .deadline_unix_ms = en->deadline_unix_ms,
                            .log_max_bytes = en->o.log_max_bytes,
                            .home = str_of(en->env->home),
                            .task_root_path = NO_TEXT,

@@ -8,6 +8,10 @@
 
 /* chore_is - is the executor one of these? */
 bool chore_is(const struct executor *x);
+/* chore_check - before the start, of an importer: is the file there, as far as its URI
+ * is known? `in` as in kube_known_name(). ERR_MISSING, ERR_INPUT */
+int chore_check(struct engine *en, const struct task_def *t, const struct io_values *in,
+                struct err *e);
 /* chore_plan - fill j->work once the task's inputs are resolved; errors are the task's
  * failure */
 int chore_plan(struct engine *en, struct job *j, struct err *e);

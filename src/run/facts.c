@@ -127,7 +127,8 @@ static int ask(struct arena *a, struct run_env *env, const char *tmp, const char
     static char *argv[] = {"python3", "-c", (char *)(uintptr_t)question, NULL};
     static char *envp[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=",
                            "PYTHONNOUSERSITE=1", NULL};
-    struct attempt_mount mount = {arena_printf(a, "%s/py", tmp), SHIM_MOUNT, true};
+    struct attempt_mount mount = {
+        .src = arena_printf(a, "%s/py", tmp), .dst = SHIM_MOUNT, .rw = true};
     struct attempt at = {.run_id = STR("facts"),
                          .task_path = STR("facts"),
                          .task_key = STR("facts"),

@@ -25,6 +25,7 @@
 #include "base/limits.h"
 #include "lineage/record.h"
 #include "plan/taskconfig.h"
+#include "run/chore.h"
 #include "run/modelcar.h"
 #include "spec/placeholder.h"
 
@@ -171,7 +172,8 @@ static void check_stores(struct check *c, const struct task_def *t,
 
     for (size_t i = 0; i < k->n_store_env; i++) {
         const struct kube_store_env *s = &k->store_env[i];
-        if (s->optional || !component_applies(t->component, PASS_ENV) || !kube_known_name(&s->name, in, &name))
+        if (s->optional || !component_applies(t->component, PASS_ENV) ||
+            !kube_known_name(&s->name, in, &name))
             continue;
         for (size_t n = 0; n < s->n_keys; n++)
             if (look_for_key(c->en, &c->en->a, s->store, name, s->keys[n].key, &why) <
@@ -236,8 +238,13 @@ static void check_dag(struct check *c, const struct component *dag,
     map_put(&c->seen, dag->name, (void *)(uintptr_t)dag);
     for (size_t i = 0; i < dag->dag->n_tasks; i++) {
         const struct task_def *t = &dag->dag->tasks[i];
+        struct err why;
+
         if (t->component->dag) {
             check_dag(c, t->component, NULL);
+        } else if (t->component->executor->kind == EXECUTOR_IMPORTER) {
+            if (chore_check(c->en, t, in, &why) < 0)
+                add_missing(c, t, &why);
         } else if (t->component->executor->kube) {
             check_stores(c, t, in);
             check_images(c, t);
@@ -478,7 +485,8 @@ int kube_plan_task(struct engine *en, struct job *j, struct err *e)
         if (look_for_volume(en, &j->a, k->mounts[i].def, k->mounts[i].name, e) < 0)
             return -1;
     buf_init(&text, 0);
-    if ((k->def && cache_text(en, j, &text, e) < 0) || modelcar_check(en, j->t, &text, e) < 0)
+    if ((k->def && cache_text(en, j, &text, e) < 0) ||
+        modelcar_check(en, j->t, &text, e) < 0)
         return -1;
     j->kube_text = arena_str(&j->a, (struct str){buf_str(&text), text.len});
     return 0;
@@ -594,10 +602,11 @@ static void fill_user(struct job *j, const struct kube *k, struct attempt *at)
 }
 
 static void add_bind(struct job *j, struct attempt *at, const char *src,
-                     const char *dst)
+                     const char *sub, const char *dst)
 {
     at->mounts = arena_grow(&j->a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
-    at->mounts[at->n_mounts - 1] = (struct attempt_mount){src, dst, true};
+    at->mounts[at->n_mounts - 1] =
+        (struct attempt_mount){.src = src, .dst = dst, .rw = true, .sub = sub};
 }
 
 static void fill_mount(const struct engine *en, struct job *j, struct attempt *at,
@@ -615,10 +624,7 @@ static void fill_mount(const struct engine *en, struct job *j, struct attempt *a
 
     if (v->kind == KUBE_VOLUME_CLAIM) {
         const char *path = kube_volume_path(en, &j->a, m->name);
-        add_bind(j, at,
-                 v->sub_path.len
-                     ? arena_printf(&j->a, "%s/%.*s", path, STR_ARG(v->sub_path))
-                     : path,
+        add_bind(j, at, path, v->sub_path.len ? v->sub_path.ptr : NULL,
                  v->mount_path.ptr);
         return;
     }
@@ -728,7 +734,7 @@ int kube_fill(struct engine *en, struct job *j, struct attempt *at, struct err *
     if (j->workspace) {
         if (kube_make_workspace(en, e) < 0)
             return -1;
-        add_bind(j, at, kube_workspace(en, &j->a), WORKSPACE_PATH);
+        add_bind(j, at, kube_workspace(en, &j->a), NULL, WORKSPACE_PATH);
     }
     if (!k)
         return 0;

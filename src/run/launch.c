@@ -79,7 +79,7 @@ static void add_mount(struct arena *a, struct attempt *at, const char *src, cons
         if (strcmp(at->mounts[i].dst, dst) == 0)
             return; /* the same artifact on two inputs */
     at->mounts = arena_grow(a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
-    at->mounts[at->n_mounts - 1] = (struct attempt_mount){src, dst, rw};
+    at->mounts[at->n_mounts - 1] = (struct attempt_mount){.src = src, .dst = dst, .rw = rw};
 }
 
 static int mount_inputs(struct engine *en, struct job *j, struct attempt *at, struct err *e)

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "run/chore.h"
 #include "run/engine.h"
 #include "run/kube.h"
 
@@ -241,7 +242,7 @@ static int plan_leaf(struct walk *w, struct task *t, struct note *n, bool dark,
         conclude(n, WOULD_SKIP, STR("its condition is false"));
         return 0;
     }
-    if (t->kind == TASK_IMPORTER) {
+    if (chore_is(t->def->component->executor)) {
         conclude(n, WOULD_RUN, NO_TEXT);
         return 0;
     }

@@ -194,6 +194,7 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
         mounts[n++] = (struct box_mount){.kind = BOX_BIND,
                                          .src = at->mounts[i].src,
                                          .dst = at->mounts[i].dst,
+                                         .sub = at->mounts[i].sub,
                                          .rw = at->mounts[i].rw};
     if (pod_mounts_in(&s->a, &at->pod, dir, mounts, &n, e) < 0 ||
         pod_env_in(&s->a, &at->pod, at->env, &env, e) < 0) {
@@ -431,6 +432,11 @@ static int carry_out_work(struct supervisor *s, struct err *e)
 
     if (runlog_open(&s->log, s->dir_fd, s->at.log_max_bytes, e) < 0)
         return -1;
+    /* SIGTERM and the run's deadline end us where we are; what was half stored is gc's */
+    if (s->at.deadline_unix_ms) {
+        int64_t left = s->at.deadline_unix_ms - clock_unix_ms();
+        (void)alarm(left > 1000 ? (unsigned)(left / 1000) : 1);
+    }
     rc = work_do(&s->a, &s->at, &s->r, e);
     buf_init(&line, LIMIT_LOG_LINE_BYTES);
     work_say(&s->at, &s->r, &line);

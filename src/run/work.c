@@ -223,33 +223,76 @@ static int copy_dir(int from_fd, int to_fd, struct err *e)
     return rc;
 }
 
-static int copy_out(struct arena *a, struct store *s, const struct result_artifact *f,
-                    const char *to, struct err *e)
+/* Tasks write into the workspace, so any part of a path in it may be a link by now,
+ * which must not lead us out: every directory is opened by its own name, never through
+ * one. *name becomes the last component. */
+static int open_parent(const char *workspace, const char *rel, char *buf, size_t size,
+                       const char **name, int *out, struct err *e)
+{
+    AUTO_FD int fd = open(workspace, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    char *p = buf, *slash;
+
+    if (fd < 0)
+        return err_sys(e, errno, "open %s", workspace);
+    if (snprintf(buf, size, "%s", rel) >= (int)size)
+        return err_set(e, ERR_LIMIT, "the path %.80s... is too long", rel);
+    for (; (slash = strchr(p, '/')); p = slash + 1) {
+        int next;
+
+        *slash = 0;
+        if (!*p)
+            continue;
+        if (mkdirat(fd, p, 0700) == 0)
+            (void)fchmodat(fd, p, 0777, 0); /* images run as any uid */
+        next = openat(fd, p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (next < 0)
+            return err_sys(e, errno, "open %s in the workspace", p);
+        (void)close(fd);
+        fd = next;
+    }
+    *name = p;
+    *out = fd_take(&fd);
+    return 0;
+}
+
+static int copy_tree(struct store *s, const char *hex, int parent, const char *name,
+                     struct err *e)
 {
     char from[LIMIT_PATH_BYTES];
-    char *parent = arena_strdup(a, to), *slash = strrchr(parent, '/');
-    bool dir = str_eqz(f->kind, "dir");
-    struct err unused;
+    AUTO_FD int pin = -1;
+    AUTO_FD int in = -1;
+    AUTO_FD int out = -1;
 
-    *slash = 0;
-    if (fd_mkdirs(AT_FDCWD, parent, 0777, e) < 0)
+    if (tree_pin(s, hex, &pin, e) < 0 ||
+        tree_checkout_path(s, hex, from, sizeof from, e) < 0)
         return -1;
-    (void)box_remove_tree(AT_FDCWD, to, &unused); /* of an attempt before */
-    if (dir) {
-        AUTO_FD int pin = -1;
-        if (tree_pin(s, f->digest.ptr, &pin, e) < 0 ||
-            tree_checkout_path(s, f->digest.ptr, from, sizeof from, e) < 0)
-            return -1;
-        AUTO_FD int in = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        AUTO_FD int out = -1;
-        if (mkdir(to, 0700) < 0 || chmod(to, 0777) < 0 || in < 0 ||
-            (out = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-            return err_sys(e, errno, "make %s", to);
-        return copy_dir(in, out, e);
-    }
+    in = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (in < 0 || mkdirat(parent, name, 0700) < 0 ||
+        fchmodat(parent, name, 0777, 0) < 0 ||
+        (out = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) <
+            0)
+        return err_sys(e, errno, "copy %s into the workspace", name);
+    return copy_dir(in, out, e);
+}
+
+static int copy_out(struct arena *a, struct store *s, const struct attempt *at,
+                    const struct result_artifact *f, struct err *e)
+{
+    const char *workspace = arena_printf(a, "%.*s/runs/%.*s/workspace",
+                                         STR_ARG(at->home), STR_ARG(at->run_id));
+    char from[LIMIT_PATH_BYTES], rel[LIMIT_PATH_BYTES];
+    AUTO_FD int parent = -1;
+    const char *name = NULL;
+
+    if (open_parent(workspace, at->work.copy_to.ptr, rel, sizeof rel, &name, &parent,
+                    e) < 0 ||
+        box_remove_tree(parent, name, e) < 0) /* of an attempt before */
+        return -1;
+    if (str_eqz(f->kind, "dir"))
+        return copy_tree(s, f->digest.ptr, parent, name, e);
     if (blob_path(s, f->digest.ptr, from, sizeof from, e) < 0)
         return -1;
-    return copy_file(AT_FDCWD, from, AT_FDCWD, to, 0666, e);
+    return copy_file(AT_FDCWD, from, parent, name, 0666, e);
 }
 
 static int import(struct arena *a, const struct attempt *at, struct result *r,
@@ -276,8 +319,7 @@ static int import(struct arena *a, const struct attempt *at, struct result *r,
             fail(a, r, e);
             return 0;
         }
-        if (k->copy_to.len && !str_eqz(f->kind, "none") &&
-            copy_out(a, s, f, k->copy_to.ptr, e) < 0)
+        if (k->copy_to.len && !str_eqz(f->kind, "none") && copy_out(a, s, at, f, e) < 0)
             return -1;
         if (store_sync(s, e) < 0)
             return -1;

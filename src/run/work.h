@@ -28,7 +28,7 @@ struct attempt_work {
     /* WORK_IMPORT */
     struct str source;        /* the URI as the pipeline has it: for the record */
     struct artifact artifact; /* as far as it is known; uri is what consumers see */
-    struct str copy_to; /* absolute path in the run's workspace, empty = no copy */
+    struct str copy_to; /* relative path in the run's workspace, empty = no copy */
     bool again;         /* reimport: never an artifact of before */
 };
 

@@ -490,9 +490,9 @@ def test_buckets_are_directories_where_the_config_says_so(dugout, kube, tmp_path
     dugout.ok("run", importing(kube, "https://host/x/data"))
     assert dugout.ok("logs", "@latest/use").out == "from a bucket\n"
     r = dugout("run", importing(kube, "gs://bucket/../secret"))
-    assert r.rc == 1 and '".." is not allowed' in r.err, r
+    assert r.rc == 2 and '".." is not allowed' in r.err, r
     r = dugout("run", importing(kube, "gs://bucket/none"))
-    assert r.rc == 1 and "/b/none is not here" in r.err, r
+    assert r.rc == 3 and "task imp: " in r.err and "/b/none is not here" in r.err, r
 
 
 def test_what_cannot_be_fetched_is_recorded_and_fails_who_needs_it(dugout, kube):
@@ -522,14 +522,15 @@ def test_artifacts_are_imported_by_digest_and_by_the_uri_we_gave(dugout, kube):
     assert r.rc == 1 and "imp" in r.err, r
 
 
-@pytest.mark.parametrize("uri, want", [
-    ("/no/such/file", "/no/such/file is not here"),
-    ("data/x", "neither an absolute path nor a URI"),
-    ("", "must be a non-empty string"),
+@pytest.mark.parametrize("uri, rc, want", [
+    ("/no/such/file", 3, "task imp: /no/such/file is not here"),
+    ("file://host/x", 2, "want file:///PATH"),
+    ("data/x", 1, "neither an absolute path nor a URI"),
+    ("", 1, "must be a non-empty string"),
 ])
-def test_bad_imports_say_what_is_wrong(dugout, kube, uri, want):
+def test_bad_imports_say_what_is_wrong(dugout, kube, uri, rc, want):
     r = dugout("run", importing(kube, uri))
-    assert r.rc == 1 and want in r.err, r
+    assert r.rc == rc and want in r.err, r
 
 
 def test_a_model_car_shows_the_models_of_its_image(dugout, kube, tmp_path):
@@ -594,6 +595,31 @@ def test_an_import_into_the_workspace_is_a_copy_that_tasks_may_change(dugout, ku
     assert dugout.ok("logs", "@latest/use").out == out
     r = dugout("run", importing(kube, str(tmp_path / "d"), workspace=True))
     assert r.rc == 1 and "downloadToWorkspace wants a workspace" in r.err, r
+
+
+
+def test_links_that_tasks_leave_lead_nowhere(dugout, kube, tmp_path):
+    """In a volume and in the workspace, which the host's root writes to and mounts from."""
+    (dugout.home / "volumes" / "v" / "real").mkdir(parents=True)
+    (tmp_path / "host").mkdir()
+    (tmp_path / "f").write_text("x")
+    link = sh('ln -s "$0" /v/sub; ln -s ../../../../../.. /v/up; mkdir -p /kfp-workspace; '
+              'ln -s "$0" /kfp-workspace/.artifacts', str(tmp_path / "host"))
+    claim = {"pvcMount": [{"constant": "v", "mountPath": "/v"}]}
+    path = kube({"link": link,
+                 "imp": {"art_out": {"artifact": "system.Dataset"}, "after": ["link"]}},
+                {"link": claim}, config=WORKSPACE)
+    with_chores(path, {"imp": importer({"constant": str(tmp_path / "f")}, workspace=True)})
+    r = dugout("run", path)
+    assert r.rc == 1 and "in the workspace" in r.err, r
+    assert not list((tmp_path / "host").iterdir())
+    for sub in ("sub", "up"):
+        r = dugout("run", kube({"t": sh("ls /m")}, {"t": {"pvcMount": [
+            {"constant": "v", "mountPath": "/m", "subPath": sub}]}}))
+        assert r.rc == 1 and "it leads through a link" in r.err, r
+    dugout.ok("run", kube({"t": sh("touch /m/x")}, {"t": {"pvcMount": [
+        {"constant": "v", "mountPath": "/m", "subPath": "real"}]}}))
+    assert (dugout.home / "volumes" / "v" / "real" / "x").exists()
 
 
 # ---- the pipeline as a whole ------------------------------------------------------------------
@@ -703,6 +729,41 @@ def test_settings_are_passed_on_and_applied_only_where_they_should(dugout, kube)
                     + "\n---\n" + platform)
     dugout.ok("run", path)
     assert dugout.ok("logs", "@latest/t").out.startswith("unset unset\n")
+
+
+
+def test_a_checkpoint_survives_the_attempts_of_its_task(dugout, kube):
+    script = ('cat "$DUGOUT_CHECKPOINT_DIR"/step 2>/dev/null; '
+              'echo "attempt $KFP_RETRY_INDEX of $KFP_POD_NAME" > "$DUGOUT_CHECKPOINT_DIR"/step; '
+              'test "$KFP_RETRY_INDEX" = 1')
+    path = kube({"t": {**sh(script), "retry": {"maxRetryCount": 1}}})
+    dugout.ok("run", path, "--name", "r")
+    assert dugout.ok("logs", "@latest/t").out == "attempt 0 of r-t\n"
+
+
+def test_plan_knows_importers_and_volumes(dugout, kube, tmp_path):
+    (tmp_path / "f").write_text("x")
+    path = kube({"imp": {"art_out": {"artifact": "system.Dataset"}},
+                 "make": {"out": {"name": "STRING"}}})
+    with_chores(path, {"imp": importer({"constant": str(tmp_path / "f")}),
+                       "make": stub("createpvc")}, {"make": {"size": constant("1Gi")}})
+    r = dugout.ok("plan", path, "--json").json
+    assert r["missing"] == [] and r["images"] == []
+
+
+def test_secrets_that_others_can_read_are_noticed(dugout, kube):
+    secret(dugout, "db", k="v")
+    (dugout.home / "secrets").chmod(0o755)
+    path = kube({"t": sh("true")}, {"t": {"secretAsEnv": [env_from("secret", "db", P="k")]}})
+    assert "chmod 700 it" in dugout.ok("run", path).err
+
+
+def test_an_import_is_stopped_with_its_run(dugout, kube, tmp_path):
+    with open(tmp_path / "big", "wb") as f:
+        f.truncate(30 << 30)  # sparse: long to hash, no room taken
+    p = dugout.start("run", importing(kube, str(tmp_path / "big")), "--timeout", "2s")
+    err = p.communicate(timeout=40)[1]
+    assert p.returncode == 124, err
 
 
 # ---- KFP's own test data -----------------------------------------------------------------------
