@@ -10,11 +10,11 @@ from conftest import sh
 
 
 def listing(home) -> set:
-    """Files of a home, but for the database's."""
+    """Files of a home, but for the database's and the space it keeps in reserve."""
     return {
         str(p.relative_to(home))
         for p in home.rglob("*")
-        if not p.name.startswith(("dugout.db", "db.wlock"))
+        if not p.name.startswith(("dugout.db", "db.wlock", "ballast"))
     }
 
 
