@@ -267,16 +267,16 @@ static void metadata_facet(struct ol *x, const struct db_artifact *f)
     jw_end_obj(&x->w);
 }
 
-/* where it came from, for what was not made here */
+/* where it came from, for what was not made here: only that has a source */
 static void symlinks_facet(struct ol *x, const struct db_artifact *f)
 {
-    struct str uri = f->uri.len ? f->uri : f->source;
+    struct str uri = f->source.len || f->task ? f->source : f->uri;
     const char *at = uri.len ? memmem(uri.ptr, uri.len, "://", 3) : NULL;
     const char *slash =
         at ? memchr(at + 3, '/', (size_t)(uri.ptr + uri.len - at - 3)) : NULL;
     size_t cut = slash ? (size_t)(slash - uri.ptr) : 0;
 
-    if (!uri.len || (f->task && !f->imported))
+    if (!uri.len)
         return;
     FACET(x, "symlinks", "1-0-1", "SymlinksDatasetFacet");
     jw_key(&x->w, "identifiers");

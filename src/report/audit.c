@@ -221,11 +221,16 @@ static int print_head(struct audit *x, struct err *e)
 
 static struct str origin_of(struct audit *x, const struct lineage_node *n)
 {
+    struct str source = n->artifact->source;
+
+    if (n->task_path.len && source.len)
+        return fmt_in(x->p.a, "imported by %.*s in %.*s from %.*s",
+                      STR_ARG(n->task_path), STR_ARG(n->run_name), STR_ARG(source));
     if (n->task_path.len)
         return fmt_in(x->p.a, "made by %.*s in %.*s", STR_ARG(n->task_path),
                       STR_ARG(n->run_name));
-    if (n->artifact->source.len)
-        return fmt_in(x->p.a, "from outside: %.*s", STR_ARG(n->artifact->source));
+    if (source.len)
+        return fmt_in(x->p.a, "from outside: %.*s", STR_ARG(source));
     return n->artifact->uri.len ? n->artifact->uri : STR("from outside");
 }
 

@@ -11,6 +11,7 @@ import struct
 import pytest
 
 from conftest import sh
+from test_platform import importing, kube  # noqa: F401 (a fixture)
 from test_report import MATRIX, step, tasks
 
 NODE = {
@@ -354,3 +355,16 @@ def test_two_exports_agree_and_never_overwrite(dugout, write, tmp_path):
     r = dugout("export", "mlmd", tmp_path / "a.db")
     assert r.rc == 2 and "exists" in r.err
     assert not [p for p in tmp_path.iterdir() if "dugout-" in p.name]
+
+
+def test_an_importer_is_an_importer_execution(dugout, kube, tmp_path, export):
+    (tmp_path / "f.csv").write_text("one\n")
+    dugout.ok("run", importing(kube, str(tmp_path / "f.csv")))
+    s = export()
+    (imp,) = s.by_type("Execution", "system.ImporterExecution", 0)
+    (data,) = s.by_type("Artifact", "system.Dataset", 1)
+    assert imp["last_known_state"] == 3 and "pod_name" not in imp["properties"]
+    assert [(e["artifact"], e["type"]) for e in s.events("execution_id", imp["id"])] == [
+        (data["id"], 4)]  # fmt: skip
+    (use,) = s.by_type("Execution", "system.ContainerExecution", 0)
+    assert s.events("execution_id", use["id"])[0]["artifact"] == data["id"]

@@ -13,6 +13,7 @@ import uuid
 import pytest
 
 from conftest import SHARED, sh
+from test_platform import importing, kube  # noqa: F401 (a fixture)
 from test_report import step, tasks
 from test_run import running, wait_until
 
@@ -257,3 +258,17 @@ def test_times_are_times(dugout, write):
     assert at == sorted(at)
     took = [t for t, e in zip(at, events) if e["job"]["name"] == "p.a"]
     assert took[1] - took[0] >= datetime.timedelta(milliseconds=200)
+
+
+def test_an_importer_says_where_its_data_came_from(dugout, kube, tmp_path):
+    (tmp_path / "f.csv").write_text("one\n")
+    dugout.ok("run", importing(kube, str(tmp_path / "f.csv")))
+    events = export(dugout)
+    imp = next(e for e in events if e["job"]["name"].endswith(".imp")
+               and e["eventType"] == "COMPLETE")  # fmt: skip
+    (made,) = imp["outputs"]
+    (link,) = made["facets"]["symlinks"]["identifiers"]
+    assert link["name"].endswith("/f.csv") and made["name"].endswith("/imp/artifact")
+    use = next(e for e in events if e["job"]["name"].endswith(".use"))
+    assert use["inputs"][0]["facets"]["version"] == made["facets"]["version"]
+    assert use["inputs"][0]["name"] == made["name"]
