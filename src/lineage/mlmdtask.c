@@ -235,6 +235,9 @@ static int put_container_properties(struct mlmd *x, const struct mlmd_of *of,
     (void)snprintf(text, sizeof(text), "%lld", (long long)t->cached_from);
     if (t->cached_from && mlmd_text(of, "cached_execution_id", str_of(text), e) < 0)
         return -1;
+    (void)snprintf(text, sizeof(text), "sha256:%s", t->code_hex);
+    if (t->code_hex[0] && mlmd_text(of, "dugout.component_digest", str_of(text), e) < 0)
+        return -1;
     if (t->attempts && mlmd_int(of, "dugout.attempt", t->attempts, e) < 0)
         return -1;
     if (db_attempts_in(&x->a, x->d, t->id, &rows, &n, e) < 0)

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "lineage/closure.h"
 #include "lineage/images.h"
+#include "lineage/revoke.h"
 #include "lineage/tags.h"
 #include "report/page.h"
 #include "store/tree.h"
@@ -158,6 +159,22 @@ static void print_answer(struct audit *x)
     buf_adds(p->b, ".</p>\n");
 }
 
+/* said first of all: nobody should have to find it */
+static int print_revoked(struct audit *x, struct err *e)
+{
+    AUTO_MARKS struct marks *marks = NULL;
+    const struct db_mark *why = NULL;
+
+    if (marks_open(x->p.d, &marks, e) < 0 || marks_look(marks, x->x.id, &why, e) < 0)
+        return -1;
+    if (why)
+        HTML(x->p.b,
+             "<p class='cause'><b>Revoked: it is, or was made with, $.</b> $ ($, "
+             "$)</p>\n",
+             why->what, why->reason, why->set_by, page_time(&x->p, why->set_unix_ms));
+    return 0;
+}
+
 static int print_tags_now(struct audit *x, struct err *e)
 {
     struct db_tag *tags;
@@ -192,6 +209,8 @@ static int print_head(struct audit *x, struct err *e)
          "<header class='verdict'>\n<p class='over'>dugout \u00b7 audit of a $</p>\n"
          "<h1>$</h1>\n",
          page_type(x->x.type), x->asked);
+    if (print_revoked(x, e) < 0)
+        return -1;
     print_answer(x);
     buf_adds(p->b, "<dl>\n");
     page_fact(p, "artifact",
@@ -380,6 +399,10 @@ static int print_making(struct audit *x, struct err *e)
                          (long long)r->login_uid, STR_ARG(r->host))
                 : fmt_in(p->a, "%.*s on %.*s", STR_ARG(r->user), STR_ARG(r->host)));
     print_image(x, &x->made);
+    page_fact_code(p, "code digest",
+                   x->made.code_hex[0] ? fmt_in(p->a, "sha256:%s", x->made.code_hex)
+                                       : STR(""));
+    page_fact(p, "component", x->made.component);
     page_fact_code(p, "pipeline digest",
                    r->spec_hex[0] ? fmt_in(p->a, "sha256:%s", r->spec_hex) : STR(""));
     page_fact_code(p, "git commit", r->git_commit);
@@ -490,9 +513,9 @@ static void print_tag_row(struct audit *x, const struct db_tag *t, int64_t befor
                       : STR("removed");
 
     HTML(p->b,
-         "<tr><td class='id'>$</td><th "
-         "scope='row'>$</th><td>$</td><td>$</td></tr>\n",
-         page_time(p, t->set_unix_ms), t->name, what, t->set_by);
+         "<tr><td class='id'>$</td><th scope='row'>$</th><td>$</td><td>$</td><td>$</td>"
+         "</tr>\n",
+         page_time(p, t->set_unix_ms), t->name, what, t->set_by, t->reason);
 }
 
 /* every move of a tag to or from this artifact */
@@ -506,7 +529,8 @@ static int print_promotion(struct audit *x, struct err *e)
     if (db_tag_log_in(p->a, p->d, STR(""), &log, &n, e) < 0)
         return -1;
     page_section(p, "promotion", "Who promoted it");
-    buf_adds(p->b, "<table><thead><tr><th>when</th><th>tag</th><th>what</th><th>by</th>"
+    buf_adds(p->b, "<table><thead><tr><th>when</th><th>tag</th><th>what</th><th>by</"
+                   "th><th>why</th>"
                    "</tr></thead><tbody>\n");
     for (size_t i = 0; i < n; i++) {
         const struct db_tag *last = map_get(&at, log[i].name);
@@ -535,9 +559,10 @@ static void print_task_row(struct audit *x, const struct lineage_node *n)
 
     HTML(p->b,
          "<tr><th scope='row'>$</th><td>$</td><td class='id'>$</td><td "
-         "class='mono'>$</td></tr>\n",
+         "class='mono'>$</td>"
+         "<td class='mono'>$</td></tr>\n",
          n->task_path, n->run_name, page_time(p, t->started_unix_ms),
-         page_digest(p, t->image_hex));
+         page_digest(p, t->image_hex), page_digest(p, t->code_hex));
 }
 
 static int print_lineage(struct audit *x, struct err *e)
@@ -550,7 +575,7 @@ static int print_lineage(struct audit *x, struct err *e)
         return -1;
     buf_adds(p->b,
              "<table><thead><tr><th>task upstream</th><th>run</th><th>started</th>"
-             "<th>image</th></tr></thead><tbody>\n");
+             "<th>image</th><th>code</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < x->up.n_nodes; i++)
         if (x->up.nodes[i].is_task && n++ < TASK_ROWS)
             print_task_row(x, &x->up.nodes[i]);

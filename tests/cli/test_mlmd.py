@@ -247,6 +247,7 @@ def test_a_run_reads_as_kfp_would_have_written_it(dugout, write, export):
         assert e["name"] is None and e["last_known_state"] == 3
         assert p["parent_dag_id"] == root["id"] and p["pod_name"] == "" and p["namespace"] == ""
         assert p["image"].startswith("sha256:") and len(p["cache_fingerprint"]) == 64
+        assert p["dugout.component_digest"].startswith("sha256:")
         assert p["dugout.exit_code"] == 0 and p["dugout.attempt"] == 1
         assert e["last_update_time_since_epoch"] == p["dugout.ended_ms"]
         assert s.linked("Association", "execution_id", e["id"], "context_id") == {

@@ -255,7 +255,7 @@ def audited(reported):
     model = r.ok("artifact", "show", "good-run/train:model", "--json").json["id"]
     other = r.ok("artifact", "show", "good-run/load:data", "--json").json["id"]
     r.ok("tag", "a%d" % other, "churn:prod")
-    r.ok("tag", "a%d" % model, "churn:prod", "--move")
+    r.ok("tag", "a%d" % model, "churn:prod", "--move", "-m", "beats <b>v1</b> on recall")
     r.ok("report", "churn:prod", "-o", r.pages / "audit.html")
     return r, model, other
 
@@ -271,6 +271,7 @@ def test_the_audit_page_answers_the_auditor(audited):
         "trained on 5000 rows", "training, input data", data["digest"],
         train["outputs"]["artifacts"]["model"][0]["digest"], train["image"], shown["run_id"],
         shown["spec_digest"], "0.912346", "moved here from a%d" % other, shown["host"],
+        "beats <b>v1</b> on recall", "code digest", "component",
         "<img src=x onerror=alert(1)>", "reviewed by",
     ):  # fmt: skip
         assert word in c.text, word
@@ -302,6 +303,17 @@ def test_a_model_from_outside_has_an_audit_page_too(audited, tmp_path):
     c = check(page)
     assert "It came from outside on" in c.text and str(tmp_path / "bought.bin") in c.text
     assert "No tag ever named it." in c.text and "No task that read it" in c.text
+
+
+def test_what_was_revoked_is_said_first(audited):
+    r, model, other = audited
+    r.ok("artifact", "revoke", "a%d" % other, "-m", "mislabelled <i>rows</i>")
+    page = r.ok("report", "a%d" % model).out
+    r.ok("artifact", "revoke", "a%d" % other, "--undo")
+    c = check(page)
+    assert "Revoked: it is, or was made with, a%d" % other in c.text
+    assert c.text.index("mislabelled <i>rows</i>") < c.text.index("Made by task")
+    assert "Revoked" not in check(r.ok("report", "a%d" % model).out).text
 
 
 def test_what_could_be_a_run_or_a_model_is_asked_for(audited, write):
