@@ -75,7 +75,7 @@ void help_all(FILE *to)
                       "Runs compiled Kubeflow Pipelines on this machine: no Kubernetes, no daemon, "
                       "no network.\n\ncommands:\n");
     for (const struct command *k = commands; k->name; k++)
-        (void)fprintf(to, "  %-16s %s\n", k->name, k->summary);
+        (void)fprintf(to, "  %-20s %s\n", k->name, k->summary);
     (void)fprintf(to, "\noptions:\n");
     print_opts(global_opts, to);
     (void)fprintf(to, "\ndugout help COMMAND explains one.\n");
