@@ -310,10 +310,9 @@ static int next_dir(int root_fd, int parent, const char *so_far, const char *nam
     if (mkdirat(parent, name, mode) < 0)
         return -1; /* EEXIST: a link to nowhere */
     *made = true;
-    fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0)
-        (void)fchmodat(parent, name, mode, 0); /* whatever the umask */
-    return fd;
+    /* No chmod by this name: a box that shares the directory may have put a link here, and the
+     * host's files are still in reach. The child's umask is 0. */
+    return openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 int root_mkdirs(int root_fd, const char *path, mode_t mode, bool *made, int *out, struct err *e)
