@@ -150,12 +150,12 @@ static void fill(struct db *d, uint64_t runs)
 /* ---- questions ----------------------------------------------------------------------
  */
 
-static int64_t artifacts;
+static int64_t artifacts, n_runs;
 
 static size_t ask_closure(struct db *d, struct arena *a, int i, enum db_direction dir)
 {
     struct lineage_opts o = {.directions = dir, .depth = 15};
-    int64_t per_run = artifacts / 3000, run = (i * 37) % 3000;
+    int64_t per_run = artifacts / n_runs, run = (i * 37) % n_runs;
     int64_t start = run * per_run + (dir == DB_UP ? per_run / 2 : per_run / 3);
     struct lineage l;
 
@@ -184,7 +184,7 @@ static size_t ask_naive(struct db *d, struct arena *a, int i)
 
     (void)a;
     DO(q_open(&q, d, sql, &e));
-    q_i64(&q, ((i * 37) % 3000) * (artifacts / 3000) + artifacts / 6000);
+    q_i64(&q, ((i * 37) % n_runs) * (artifacts / n_runs) + artifacts / n_runs / 2);
     DO(q_one(&q, &n, &e));
     return (size_t)n;
 }
@@ -336,6 +336,7 @@ int main(int argc, char **argv)
     if (count(d, "SELECT count(*) FROM run") == 0)
         fill(d, runs);
     artifacts = count(d, "SELECT count(*) FROM artifact");
+    n_runs = count(d, "SELECT count(*) FROM run");
     printf("%lld artifacts, %lld tasks, %lld events, %lld properties in %.0f s\n",
            (long long)artifacts, (long long)count(d, "SELECT count(*) FROM task"),
            (long long)count(d, "SELECT count(*) FROM event"),
