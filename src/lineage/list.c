@@ -129,7 +129,12 @@ static void order_build(struct buf *sql, const struct query *q, bool by_index)
         buf_adds(sql, " ORDER BY a.id DESC");
         return;
     }
-    buf_addf(sql, " ORDER BY %s%s, a.id DESC", by_index ? "s.value" : sort_column(q),
+    if (by_index) { /* ties in the order of the index, so that nothing is sorted */
+        const char *down = q->descending ? " DESC" : "";
+        buf_addf(sql, " ORDER BY s.value%s, s.artifact%s", down, down);
+        return;
+    }
+    buf_addf(sql, " ORDER BY %s%s, a.id DESC", sort_column(q),
              q->descending ? " DESC" : "");
 }
 
@@ -149,7 +154,9 @@ static int sql_build(struct where_run *run, struct buf *sql,
              f->gone || q->any_state ? "1" : "a.state = 'LIVE'", buf_str(&cond));
     if (f->type.len) {
         buf_adds(sql, " AND ");
-        where_type(run, f->type, !where_narrows(run) && !f->run && !by_index, sql);
+        if (where_type(run, f->type, !where_narrows(run) && !f->run && !by_index, sql,
+                       e) < 0)
+            return -1;
     }
     if (f->digest_hex.len)
         buf_adds(sql, " AND a.digest = ?");

@@ -876,15 +876,38 @@ int where_add(struct where_run *r, const struct where_node *n, struct buf *sql,
     return 0;
 }
 
-void where_type(struct where_run *r, struct str type, bool indexed, struct buf *sql)
+int where_type(struct where_run *r, struct str type, bool indexed, struct buf *sql,
+               struct err *e)
 {
-    struct out o = {.r = r, .sql = sql, .values = &r->values};
+    static const char find[] =
+        "SELECT id FROM type WHERE name = ?1 OR name LIKE '%.' || ?1 LIMIT 2";
+    struct out o = {.r = r, .sql = sql, .values = &r->values, .e = e};
+    AUTO_Q struct q q = {0};
+    int64_t id = 0;
+    int more;
 
-    buf_addf(sql,
-             "%sa.type IN (SELECT id FROM type WHERE name = ? OR name LIKE '%%.' || ?)",
-             indexed ? "" : "+");
+    if (q_open(&q, r->d, find, e) < 0)
+        return -1;
+    q_text(&q, type);
+    more = q_step(&q, e);
+    if (more > 0) {
+        id = q_get_i64(&q);
+        more = q_step(&q, e);
+    }
+    if (more < 0)
+        return -1;
+    if (!more) { /* one type, or none: its index gives artifacts in their order */
+        buf_addf(sql, "%sa.type = ?", indexed ? "" : "+");
+        add_int(&o, id);
+        return 0;
+    }
+    /* by the index of several types all would have to be found before the first answer
+     */
+    buf_adds(sql,
+             "+a.type IN (SELECT id FROM type WHERE name = ? OR name LIKE '%.' || ?)");
     add_text(&o, type);
     add_text(&o, type);
+    return 0;
 }
 
 bool where_narrows(const struct where_run *r)

@@ -27,7 +27,8 @@ int where_add(struct where_run *r, const struct where_node *n, struct buf *sql,
               struct err *e);
 /* where_type - append "this is an artifact of that type"; indexed: let SQLite find them
  * by it */
-void where_type(struct where_run *r, struct str type, bool indexed, struct buf *sql);
+int where_type(struct where_run *r, struct str type, bool indexed, struct buf *sql,
+               struct err *e);
 /* does an index find what the condition is about? */
 bool where_narrows(const struct where_run *r);
 /* where_bind - the values of all that was added, in order */
