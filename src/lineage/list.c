@@ -80,8 +80,7 @@ bool db_type_matches(struct str full, struct str type)
            memcmp(tail.ptr, type.ptr, type.len) == 0;
 }
 
-#define PIPELINE_MAX                                                                   \
-    20000 /* tasks of a pipeline that are looked through for a leader */
+#define PIPELINE_MAX 2000 /* tasks of a pipeline that a leader is looked for in */
 
 /* How rows are found and in which order. A leaderboard reads the property index from
  * its end, until there are enough; within a small pipeline its own artifacts are fewer.
@@ -163,11 +162,10 @@ static int sql_build(struct where_run *run, struct buf *sql,
     if (f->run)
         buf_adds(sql, " AND a.id IN (SELECT e.artifact FROM task t CROSS JOIN event e"
                       " ON e.task = t.id AND e.io = 2 WHERE t.run = ?)");
-    if (f->pipeline.len && by_index)
-        buf_adds(sql,
-                 " AND EXISTS (SELECT 1 FROM task t CROSS JOIN run r ON r.id = t.run"
-                 " WHERE t.id = a.task AND r.pipeline ="
-                 " (SELECT id FROM pipeline WHERE name = ?))");
+    if (f->pipeline.len && by_index) /* EXISTS would become a join, in another order */
+        buf_adds(sql, " AND (SELECT r.pipeline FROM task t CROSS JOIN run r"
+                      " ON r.id = t.run WHERE t.id = a.task) ="
+                      " (SELECT id FROM pipeline WHERE name = ?)");
     else if (f->pipeline.len)
         buf_adds(sql,
                  " AND a.id IN (SELECT e.artifact FROM run r CROSS JOIN task t"
