@@ -160,6 +160,9 @@ $(B)/dugout: $(B)/dugout.debug
 $(B)/dugout-ubsan: $(call obj,ubsan,$(SRC)) $(SHIP_LIBS) $(DIRS)
 	$(call say,LD,$@) $(MUSL_GCC) $(LDFLAGS_MUSL) -o $@ $(filter %.o %.a,$^)
 
+$(B)/ingest_bench: $(call obj,ship,tests/bench/ingest_bench.c $(filter-out $(MAIN),$(SRC))) $(SHIP_LIBS)
+	$(call say,LD,$@) $(MUSL_GCC) $(LDFLAGS_MUSL) -o $@ $(filter %.o %.a,$^)
+
 # ---- unit tests ----------------------------------------------------------------------------
 # tests/unit/MODULE_FILE_test.c links with MODULE and what MODULE may use, by the table of
 # tests/layers.sh: a call against the arrows does not link.
@@ -212,9 +215,10 @@ demo:
 	@vendor/deps.sh build demo
 	@$(MAKE) --no-print-directory all
 	@pipelines/demo.sh
-bench: all
+bench: all $(B)/ingest_bench
 	@vendor/deps.sh bench
 	@python3 tests/bench/bench.py
+	@python3 tests/bench/ingest.py
 release: all
 	@release/build.sh && release/check.sh
 deps:
