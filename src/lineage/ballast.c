@@ -30,13 +30,14 @@ static uint64_t bytes_left(const char *path)
     return (uint64_t)(geteuid() == 0 ? fs.f_bfree : fs.f_bavail) * fs.f_frsize;
 }
 
-void ballast_load(struct db *d)
+void db_ballast_load(struct db *d)
 {
     AUTO_FD int fd = -1;
 
     if (access(d->ballast_path, F_OK) == 0 || bytes_left(d->path) < ROOM_BYTES)
         return;
-    fd = open(d->ballast_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = open(d->ballast_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+              0600);
     if (fd >= 0 && fallocate(fd, 0, 0, (off_t)BALLAST_BYTES) < 0)
         (void)unlink(d->ballast_path);
 }

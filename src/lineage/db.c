@@ -267,8 +267,6 @@ int db_open(const char *home, enum db_mode mode, struct db **gives, struct err *
                                            : open_write(d, home, mode, e)) < 0 ||
         schema_fit(d, mode, e) < 0)
         return -1;
-    if (mode == DB_ENGINE)
-        ballast_load(d);
     *gives = d;
     d = NULL;
     return 0;

@@ -52,6 +52,9 @@ void auto_db(struct db **d);
 bool db_is_writable(const struct db *d);
 /* db_file_version - schema version of the file, 0 when there is none; errors as DB_READ */
 int db_file_version(const char *home, int *version, struct err *e);
+/* db_ballast_load - before a run starts: make the ballast file when it is absent and there is
+ * room for it. Best effort */
+void db_ballast_load(struct db *d);
 /* db_snapshot - write the database as it is at this instant to a new file, durable and
  * complete in itself (no WAL beside it); writers go on meanwhile
  *

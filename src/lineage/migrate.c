@@ -146,7 +146,8 @@ int schema_migrate(struct db *d, const char *text, struct err *e)
         return schema_too_old(d, (int)have, latest, e);
 
     /* all in one transaction: nobody ever sees a new file that is half made */
-    if (db_begin(d, DB_DURABLE, e) < 0 || pragma_i64(d, "PRAGMA user_version", &have, e) < 0)
+    if (db_begin(d, DB_DURABLE, e) < 0 ||
+        pragma_i64(d, "PRAGMA user_version", &have, e) < 0)
         return -1;
     while ((n = part_next(&text))) {
         const char *end = text + 1;

@@ -109,10 +109,7 @@ int schema_latest(const char *text);
  * each */
 int schema_migrate(struct db *d, const char *text, struct err *e);
 
-/* ballast_load - make the ballast file when it is absent and there is room; ballast_drop -
- * remove it when the disk is nearly full. Neither fails. */
-void ballast_load(struct db *d);
-void ballast_drop(struct db *d);
+void ballast_drop(struct db *d); /* remove it when the disk is nearly full; cannot fail */
 
 /* schema_look - version of the file, before anything is written: ERR_CORRUPT when it is
  * another program's, ERR_INPUT when it is over `latest` */

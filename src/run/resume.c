@@ -291,6 +291,7 @@ int run_resume(struct run_env *env, const char *run_id, const char *from_task,
     if (store_lease(env->store, e) < 0 || graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0 ||
         kube_serialise(&en, e) < 0)
         goto done;
+    db_ballast_load(env->db);
     if (reopen(&en, &row, from_task, e) < 0) {
         db_rollback(env->db);
         goto done;

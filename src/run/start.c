@@ -268,6 +268,7 @@ static int check_space(struct engine *en, struct err *e)
         engine_notice(en, NULL, "%s", line);
         line = end ? end + 1 : NULL;
     }
+    db_ballast_load(en->env->db);
     /* what tasks find in the store from now on is kept until the run is over */
     return store_lease(en->env->store, e);
 }

@@ -136,8 +136,8 @@ static void check_checkout(struct check *c, const char *hex)
 
 /* ---- packed directories ---- */
 
-/* Packs are blobs, checked as such; here, that the index and they make up the tree. Where there is
- * a checkout besides, a bad index is only dropped: gc packs again. */
+/* Packs are blobs, checked as such; here, that the index and they make up the tree.
+ * Where there is a checkout besides, a bad index is only dropped: gc packs again. */
 static void check_index(struct check *c, const char *hex)
 {
     int dir = c->store->dirs[STORE_PACKS];
@@ -147,7 +147,8 @@ static void check_index(struct check *c, const char *hex)
 
     if (fstatat(dir, hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return;
-    checkout = faccessat(c->store->dirs[STORE_CHECKOUTS], hex, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    checkout =
+        faccessat(c->store->dirs[STORE_CHECKOUTS], hex, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
     c->n->packed++;
     if (!tree_there(c->store, hex, &e) ||
         (wants_hash(c, hex) && pack_verify(c->store, hex, &e) < 0)) {

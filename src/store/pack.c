@@ -2,11 +2,11 @@
 /* pack.c - put the small files of a checkout into packs
  *
  * The tree object already says name, size and digest of every file in one order. So a
- * pack needs no table of contents: it is the same files in the same order, and the index
- * is the list of packs. What is written is read from the checkout and hashed against the
- * tree on the way; nothing is packed that is not what it should be. A big file becomes a
- * blob by a second link, since it will lose its first with the checkout; where links
- * cannot be had (it is executable, or has too many), by a copy.
+ * pack needs no table of contents: it is the same files in the same order, and the
+ * index is the list of packs. What is written is read from the checkout and hashed
+ * against the tree on the way; nothing is packed that is not what it should be. A big
+ * file becomes a blob by a second link, since it will lose its first with the checkout;
+ * where links cannot be had (it is executable, or has too many), by a copy.
  */
 #include "store/pack.h"
 
@@ -85,7 +85,8 @@ static bool index_parse(const char *text, size_t len, struct pack_index *x)
     return at == tail;
 }
 
-int pack_index_read(struct store *s, const char *hex, struct pack_index *out, struct err *e)
+int pack_index_read(struct store *s, const char *hex, struct pack_index *out,
+                    struct err *e)
 {
     AUTO_BUF struct buf text = {.ptr = NULL};
     AUTO_INDEX struct pack_index x = {.n = 0};
@@ -96,8 +97,8 @@ int pack_index_read(struct store *s, const char *hex, struct pack_index *out, st
                              "directory %.12s is not in the store any more", hex)
                    : -1;
     if (!index_parse(buf_str(&text), text.len, &x))
-        return err_set(e, ERR_CORRUPT, "the index of the packed directory %.12s is damaged",
-                       hex);
+        return err_set(e, ERR_CORRUPT,
+                       "the index of the packed directory %.12s is damaged", hex);
     *out = x;
     x = (struct pack_index){.n = 0};
     return 0;
@@ -111,7 +112,8 @@ int pack_index_write(struct store *s, const char *hex, const struct pack_index *
 
     buf_adds(&text, MAGIC);
     for (size_t i = 0; i < x->n; i++)
-        buf_addf(&text, "%s %llu\n", x->packs[i].hex, (unsigned long long)x->packs[i].files);
+        buf_addf(&text, "%s %llu\n", x->packs[i].hex,
+                 (unsigned long long)x->packs[i].files);
     sha256_hex(text.ptr, text.len, sum);
     buf_addf(&text, "end %s\n", sum);
     return fd_write_file(s->dirs[STORE_PACKS], hex, text.ptr, text.len, 0444, true, e);
@@ -159,7 +161,10 @@ static void seal(char block[TAR_BLOCK], char type, unsigned mode, uint64_t size)
     (void)snprintf(block + 136, 12, "%011o", 0);
     memset(block + 148, ' ', 8);
     block[156] = type;
-    memcpy(block + 257, "ustar\0" "00", 8);
+    memcpy(block + 257,
+           "ustar\0"
+           "00",
+           8);
     for (int i = 0; i < TAR_BLOCK; i++)
         sum += (unsigned char)block[i];
     (void)snprintf(block + 148, 8, "%06o", sum);
@@ -254,8 +259,8 @@ static bool ends_pack(struct str path)
 
 static int open_file(struct packer *p, const char *path)
 {
-    return fd_openat2(p->root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0,
-                      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    return fd_openat2(p->root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+                      0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
 static int is_not(const char *path, const struct tree_entry *t, const char *got,
@@ -382,7 +387,8 @@ int tree_evict(struct store *s, const char *hex, int64_t young_unix_ms, bool *go
     *gone = false;
     if (!tree_is_packed(s, hex) || store_gc_lock(s, LOCK_EX, &gc, e) < 0)
         return gc < 0 && tree_is_packed(s, hex) ? -1 : 0;
-    held = openat(s->dirs[STORE_CHECKOUTS], hex, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    held = openat(s->dirs[STORE_CHECKOUTS], hex,
+                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (held < 0 || flock(held, LOCK_EX | LOCK_NB) < 0 ||
         !gc_is_old(s, STORE_CHECKOUTS, hex, young_unix_ms))
         return 0;

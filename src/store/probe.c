@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe.c - can this file system hold a store? Asked once, when the store is made
  *
- * Everything here rests on three things: a lock that another process sees, a rename that
- * replaces, a link that does not. A file system that lacks one would lose work quietly,
- * so it is refused while it is empty. What is merely faster (files without a name,
- * clones) is used where it is found. The answer is kept as locks/probe.
+ * Everything here rests on three things: a lock that another process sees, a rename
+ * that replaces, a link that does not. A file system that lacks one would lose work
+ * quietly, so it is refused while it is empty. What is merely faster (files without a
+ * name, clones) is used where it is found. The answer is kept as locks/probe.
  *
- * A file system that several hosts may share is refused by its kind, whatever it can do:
- * locks of one host may not hold on another, and SQLite's write-ahead log needs memory
- * that all writers share. The config says network_home: true for who knows better.
+ * A file system that several hosts may share is refused by its kind, whatever it can
+ * do: locks of one host may not hold on another, and SQLite's write-ahead log needs
+ * memory that all writers share. The config says network_home: true for who knows
+ * better.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,11 +34,11 @@ const char *store_network_name(const char *path)
         uint32_t magic;
         const char *name;
     } kinds[] = {
-        {0x6969, "NFS"},         {0x517b, "SMB"},       {0xff534d42, "CIFS"},
-        {0xfe534d42, "SMB"},     {0x65735546, "FUSE"},  {0x0bd00bd0, "Lustre"},
-        {0x01021997, "9p"},      {0x00c36400, "Ceph"},  {0x47504653, "GPFS"},
-        {0x19830326, "BeeGFS"},  {0x5346414f, "AFS"},   {0x786f4256, "vboxsf"},
-        {0x7461636f, "OCFS2"},   {0x01161970, "GFS2"},
+        {0x6969, "NFS"},        {0x517b, "SMB"},      {0xff534d42, "CIFS"},
+        {0xfe534d42, "SMB"},    {0x65735546, "FUSE"}, {0x0bd00bd0, "Lustre"},
+        {0x01021997, "9p"},     {0x00c36400, "Ceph"}, {0x47504653, "GPFS"},
+        {0x19830326, "BeeGFS"}, {0x5346414f, "AFS"},  {0x786f4256, "vboxsf"},
+        {0x7461636f, "OCFS2"},  {0x01161970, "GFS2"},
     };
     AUTO_FREE char *at = xstrdup(path);
     struct statfs fs;

@@ -2,9 +2,10 @@
 /* unpack.c - make a checkout from packs, or only read them
  *
  * One walk over the tree, one pass over the packs beside it: the next small file of the
- * tree is the next entry of the packs. Every file is hashed before it gets its name, and
- * the checkout gets its own when all of it is on the disk, so there is never half of one.
- * Big files are clones or links of their blobs, copies where neither can be had.
+ * tree is the next entry of the packs. Every file is hashed before it gets its name,
+ * and the checkout gets its own when all of it is on the disk, so there is never half
+ * of one. Big files are clones or links of their blobs, copies where neither can be
+ * had.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,13 +27,13 @@
 struct unpacker {
     struct store *store;
     struct pack_index index;
-    size_t next;     /* pack to be opened next */
-    uint64_t left;   /* files still to come from the open one */
-    int pack_fd;     /* -1 between packs */
-    uint8_t *buf;    /* READ_BYTES of it, from at to end */
+    size_t next;   /* pack to be opened next */
+    uint64_t left; /* files still to come from the open one */
+    int pack_fd;   /* -1 between packs */
+    uint8_t *buf;  /* READ_BYTES of it, from at to end */
     size_t at, end;
-    int root_fd;     /* where to, -1: only read */
-    uint8_t *file;   /* PACK_BIG_BYTES */
+    int root_fd;   /* where to, -1: only read */
+    uint8_t *file; /* PACK_BIG_BYTES */
     uint64_t links;
 };
 
@@ -108,7 +109,8 @@ static int next_file(struct unpacker *u, const struct tree_entry *t, struct err 
         return -1;
     sha256_hex(u->file, (size_t)size, hex);
     if (strcmp(hex, t->hex) != 0)
-        return err_set(e, ERR_CORRUPT, "a packed file hashes to %.12s, want %.12s", hex, t->hex);
+        return err_set(e, ERR_CORRUPT, "a packed file hashes to %.12s, want %.12s", hex,
+                       t->hex);
     u->left--;
     return 0;
 }
@@ -123,8 +125,8 @@ static mode_t mode_of(const struct tree_entry *t)
 static int make_file(struct unpacker *u, const char *path, const struct tree_entry *t,
                      struct err *e)
 {
-    AUTO_FD int fd =
-        openat(u->root_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    AUTO_FD int fd = openat(u->root_fd, path,
+                            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0)
         return store_err(e, errno, "unpack", path);
@@ -135,8 +137,8 @@ static int make_file(struct unpacker *u, const char *path, const struct tree_ent
     return 0;
 }
 
-static int make_big_file(struct unpacker *u, const char *path, const struct tree_entry *t,
-                         struct err *e)
+static int make_big_file(struct unpacker *u, const char *path,
+                         const struct tree_entry *t, struct err *e)
 {
     AUTO_FD int from = -1;
     AUTO_FD int to = -1;
@@ -146,9 +148,11 @@ static int make_big_file(struct unpacker *u, const char *path, const struct tree
     if (blob_open(u->store, t->hex, &from, &size, e) < 0)
         return -1;
     if (u->root_fd < 0)
-        return size == t->size_bytes ? blob_verify(u->store, t->hex, e)
-                                     : err_set(e, ERR_CORRUPT, "blob %.12s has another size", t->hex);
-    to = openat(u->root_fd, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        return size == t->size_bytes
+                   ? blob_verify(u->store, t->hex, e)
+                   : err_set(e, ERR_CORRUPT, "blob %.12s has another size", t->hex);
+    to = openat(u->root_fd, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                0600);
     if (to < 0)
         return store_err(e, errno, "unpack", path);
     if (ioctl(to, FICLONE, from) < 0) {
@@ -157,7 +161,8 @@ static int make_big_file(struct unpacker *u, const char *path, const struct tree
             return 0;
         (void)close(fd_take(&to));
         (void)unlinkat(u->root_fd, path, 0);
-        to = openat(u->root_fd, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        to = openat(u->root_fd, path,
+                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (to < 0)
             return store_err(e, errno, "unpack", path);
         if (file_copy(u->store, from, to, size, path, hex, e) < 0)
@@ -182,10 +187,13 @@ static int unpack_entry(void *ctx, const struct tree_entry *t, struct err *e)
         return 0;
     switch (t->type) {
     case TREE_DIR:
-        return mkdirat(u->root_fd, path, 0700) < 0 ? store_err(e, errno, "unpack", path) : 0;
+        return mkdirat(u->root_fd, path, 0700) < 0 ? store_err(e, errno, "unpack", path)
+                                                   : 0;
     case TREE_LINK:
         target = xasprintf("%.*s", STR_ARG(t->target));
-        return symlinkat(target, u->root_fd, path) < 0 ? store_err(e, errno, "unpack", path) : 0;
+        return symlinkat(target, u->root_fd, path) < 0
+                   ? store_err(e, errno, "unpack", path)
+                   : 0;
     case TREE_FILE:
     case TREE_EXEC:
         break;
@@ -202,7 +210,8 @@ static int close_dir(void *ctx, const struct tree_entry *t, struct err *e)
     if (t->type != TREE_DIR)
         return 0;
     path = xasprintf("%.*s", STR_ARG(t->path));
-    return fchmodat(u->root_fd, path, 0555, 0) < 0 ? err_sys(e, errno, "chmod %s", path) : 0;
+    return fchmodat(u->root_fd, path, 0555, 0) < 0 ? err_sys(e, errno, "chmod %s", path)
+                                                   : 0;
 }
 
 static int walk(struct store *s, const char *hex, int root_fd, struct err *e)
@@ -248,7 +257,8 @@ int tree_unpack(struct store *s, const char *hex, struct err *e)
     if (faccessat(s->dirs[STORE_CHECKOUTS], hex, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
     if (!tree_is_packed(s, hex))
-        return err_set(e, ERR_MISSING, "directory %.12s is not in the store any more", hex);
+        return err_set(e, ERR_MISSING, "directory %.12s is not in the store any more",
+                       hex);
     if (store_tmp_dir(s, "unpack", tmp, &dir, e) < 0)
         return -1;
     if (walk(s, hex, dir, e) == 0) {
@@ -293,7 +303,8 @@ static int each_entry(void *ctx, const struct tree_entry *t, struct err *e)
     return 0;
 }
 
-int tree_blobs_each(struct store *s, const char *hex, blob_fn *fn, void *ctx, struct err *e)
+int tree_blobs_each(struct store *s, const char *hex, blob_fn *fn, void *ctx,
+                    struct err *e)
 {
     struct each x = {fn, ctx, tree_is_packed(s, hex)};
     AUTO_INDEX struct pack_index index = {.n = 0};
@@ -310,7 +321,9 @@ int tree_blobs_each(struct store *s, const char *hex, blob_fn *fn, void *ctx, st
 
 static int want_blob(void *ctx, const char *hex, struct err *e)
 {
-    return blob_has(ctx, hex) ? 0 : err_set(e, ERR_MISSING, "no blob %.12s in the store", hex);
+    return blob_has(ctx, hex)
+               ? 0
+               : err_set(e, ERR_MISSING, "no blob %.12s in the store", hex);
 }
 
 bool tree_there(struct store *s, const char *hex, struct err *e)
@@ -328,7 +341,8 @@ bool tree_there(struct store *s, const char *hex, struct err *e)
 bool tree_is_old(struct store *s, const char *hex, int64_t young_unix_ms)
 {
     struct stat st;
-    bool checkout = fstatat(s->dirs[STORE_CHECKOUTS], hex, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    bool checkout =
+        fstatat(s->dirs[STORE_CHECKOUTS], hex, &st, AT_SYMLINK_NOFOLLOW) == 0;
     bool packed = tree_is_packed(s, hex);
 
     return (checkout || packed) &&

@@ -16,7 +16,7 @@ import time
 from conftest import pipeline, sh
 from test_house import art, inp
 
-KILLS = int(os.environ.get("DUGOUT_KILLS", "16"))
+KILLS = int(os.environ.get("DUGOUT_KILLS", "10"))
 SEED = int(os.environ.get("DUGOUT_KILLS_SEED", "0")) or random.randrange(1 << 30)
 
 
@@ -200,7 +200,7 @@ def test_gc_beside_four_pipelines_takes_nothing_that_is_needed(dugout, tmp_path)
     """gc with no grace, over and over, while four pipelines store, meet and reuse the same contents.
 
     DUGOUT_RACE_S=60 makes it that long."""
-    end = time.monotonic() + float(os.environ.get("DUGOUT_RACE_S", "5"))
+    end = time.monotonic() + float(os.environ.get("DUGOUT_RACE_S", "3"))
     files = [tmp_path / ("p%d.json" % i) for i in range(6)]
     for i, f in enumerate(files):
         work(f, "%d-" % (i // 2))  # pairs make equal contents
