@@ -398,5 +398,5 @@ int tree_evict(struct store *s, const char *hex, int64_t young_unix_ms, bool *go
         return err_sys(e, errno, "move checkout %.12s to trash", hex);
     *gone = true;
     (void)close(fd_take(&gc)); /* removing may take long */
-    return fd_remove_tree(s->dirs[STORE_TRASH], name, e);
+    return store_remove_tree(s, s->dirs[STORE_TRASH], name, e);
 }
