@@ -206,7 +206,7 @@ static const char *advice_for(struct fsck *f, const struct db_artifact *x)
         return "put it back from a backup";
     return arena_printf(&f->c->a,
                         "put it back from a backup, or make it again: task %s of run %s (dugout "
-                        "run --refresh %s)",
+                        "run --refresh=%s)",
                         task.path.ptr, run.name.ptr, task.name.ptr);
 }
 

@@ -37,7 +37,7 @@ def test_packed_files_are_used_as_if_they_were_not(packed, write, tmp_path):
     assert packed.ok("fsck", "--full", "--json").json["damage"] == 0
     assert "nothing new" in packed.ok("run", packed.file).err
     assert not list((packed.home / "checkouts").iterdir())  # a hit needs no checkout
-    packed.ok("run", packed.file, "--refresh", "use")  # a task that reads it does
+    packed.ok("run", packed.file, "--refresh=use")  # a task that reads it does
     assert packed.ok("artifact", "cat", "@latest/use:seen").out.startswith(WANT)
     assert len(list((packed.home / "checkouts").iterdir())) == 1
     packed.ok("artifact", "export", "@latest/make:files", tmp_path / "out")
@@ -77,7 +77,7 @@ def test_a_backup_takes_packs_along(packed, tmp_path):
     other = Dugout(tmp_path / "other")
     other.ok("restore", tmp_path / "b")
     assert other.ok("fsck", "--full", "--json").json["damage"] == 0
-    other.ok("run", packed.file, "--refresh", "use")
+    other.ok("run", packed.file, "--refresh=use")
     assert other.ok("artifact", "cat", "@latest/use:seen").out.startswith(WANT)
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_pack_is_found_and_never_used(packed):
     with open(pack, "r+b") as f:
         f.seek(513)
         f.write(b"spoiled")
-    r = packed("run", packed.file, "--refresh", "use")
+    r = packed("run", packed.file, "--refresh=use")
     assert r.rc == 1 and "packed" in r.err, r
     r = packed("fsck", "--full", "--json")
     assert r.rc == 4 and index.name in [f["name"] for f in r.json["findings"] if f["artifacts"]], r
