@@ -102,8 +102,8 @@ CHECKS = {
     and len([p for p in r.tasks if p.endswith("condition-3") and r.state(p) == "SKIPPED"]) == 1,
     "missing_kubernetes_optional_inputs": lambda r: len(r.ran(".")) >= 1,
     "mixed_parameters": lambda r: re.search(r"\b3\b", r.logs()) is not None,
-    "modelcar": lambda r: any(isinstance(v, list) and len(v) == 11 for t in r.doc["tasks"]
-                              for v in t["outputs"]["parameters"].values()),
+    "modelcar": lambda r: len(r.output("get-model-files-list").split(", ")) == 11
+    and r.artifacts("system.Model")[-1] is not None,
     "multiple_artifacts_namedtuple": lambda r: "foo" in r.logs() and "bar" in r.logs(),
     "multiple_parameters_namedtuple": lambda r: "foo" in r.logs() and "bar" in r.logs(),
     "notebook_component_simple": lambda r: len(r.logs()) > 0,
