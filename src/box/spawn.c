@@ -192,7 +192,7 @@ static int unnamed_init(const char *scratch, struct err *e)
 
 /* The program of PID 1, in memory and sealed: what a box can reach through /proc/1/exe is
  * neither dugout's own file nor writable. */
-static int sealed_init(const char *scratch, struct err *e)
+int box_sealed_init(const char *scratch, struct err *e)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     AUTO_FD int fd = memfd_create("dugout-init", flags | MFD_EXEC);
@@ -305,7 +305,7 @@ static int exec_failed(const struct plan *p, const struct box_msg *m, struct err
     return -1;
 }
 
-static int not_started(const struct plan *p, const struct box_msg *m, struct err *e)
+int box_not_started(const struct plan *p, const struct box_msg *m, struct err *e)
 {
     switch ((enum box_step)m->step) {
     case STEP_CWD:
@@ -408,7 +408,7 @@ static int converse(struct box *b, const struct plan *p, struct err *e)
             b->tty_fd = fd;
             break;
         case NEWS_NOT_STARTED:
-            return not_started(p, &m, e);
+            return box_not_started(p, &m, e);
         case NEWS_STARTED:
             return 0;
         case NEWS_ENDED:
@@ -481,7 +481,7 @@ int box_spawn(struct box *b, const struct box_spec *spec, struct err *e)
                                 .devices = p->ids.kind == IDS_HOST,
                                 .granted = spec->extras ? spec->extras->devices : NULL,
                                 .n_granted = spec->extras ? spec->extras->n_devices : 0});
-    init = p->init_fd = sealed_init(spec->scratch, e);
+    init = p->init_fd = box_sealed_init(spec->scratch, e);
     if (init < 0 || root_prepare(p, e) < 0)
         return -1;
     rc = attempt(b, p, e);

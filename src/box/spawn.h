@@ -29,4 +29,11 @@ int box_remove_tree_as(int userns_fd, bool one_id, int dir_fd, const char *name,
 /* box_hear - one message. 1: got it; 0: the other side is gone; -1 and errno */
 int box_hear(int sock, struct box_msg *m, int *fd, int flags);
 
+/* box_not_started - PID 1's NOT_STARTED as an error; of the plan: argv, user, ids, cwd */
+int box_not_started(const struct plan *p, const struct box_msg *m, struct err *e);
+
+/* box_sealed_init - the program of PID 1 in a sealed memory file, or in an unnamed one in
+ * scratch where those may not be executed; gives the descriptor */
+int box_sealed_init(const char *scratch, struct err *e);
+
 #endif

@@ -227,6 +227,12 @@ static const struct opt cdi_opts[] = {
     {"vendor", 0, OPT_TEXT, "VENDOR", "nvidia, amd or intel (default: whose GPUs are here)", NULL, vendors},
     {0},
 };
+static const struct opt exec_opts[] = {
+    {"interactive", 'i', OPT_FLAG, NULL, "keep standard input open", NULL, NULL},
+    {"user", 'u', OPT_TEXT, "USER", "user or uid[:gid] inside (default: the task's)", NULL, NULL},
+    {"workdir", 'w', OPT_TEXT, "DIR", "working directory inside (default: the task's)", NULL, NULL},
+    {0},
+};
 static const struct opt drain_opts[] = {
     {"message", 'm', OPT_TEXT, "REASON", "why; shown to whoever asks for it", NULL, NULL},
     {0},
@@ -362,6 +368,13 @@ const struct command commands[] = {
      "bad dataset touched: lineage DATASET --down --type Model. Which models depend on an image: "
      "lineage --image IMAGE --type Model.",
      lineage_opts_table, cmd_lineage, 0, 1, false, false, NULL},
+    {"lineage", "ARTIFACT [OPTION]...", "show what an artifact came from, or what came from it",
+     NULL, lineage_opts_table, cmd_lineage, 1, 1, false, false, NULL},
+    {"exec", "[OPTION]... RUN/TASK [--] COMMAND [ARG]...", "run a command in the box of a running task",
+     "In the task's namespaces, root, cgroups and environment, with no more privilege than it has. "
+     "The exit status is the command's own; 125 when the box cannot be entered, 126 when the command "
+     "could not be executed, 127 when it was not found.",
+     exec_opts, cmd_exec, 2, -1, true, false, NULL},
     {"gpu ls", "", "list the GPUs of this machine, and who has them",
      "Found without vendor tools, in /proc, /sys and /dev (below gpu_root of the configuration).",
      NULL, cmd_gpu_ls, 0, 0, false, false, "gpus"},
