@@ -796,3 +796,43 @@ def test_a_stale_file_of_a_card_that_is_found_anyway_is_named_and_passed_over(tw
                                 kind="nvidia.com/gpu"))
     r = two.ok("box", "--gpus", "1", "tiny", "--", "ls", LIB)
     assert "is stale" in r.err and "libcuda.so." + DRIVER in r.out
+
+
+# ---- an ordinary user ------------------------------------------------------------------------------
+
+
+def test_an_ordinary_users_box_has_the_hosts_nodes_bound(tiny_tar, tmp_path_factory):
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        pytest.skip("setpriv is not installed")
+    base = tmp_path_factory.mktemp("user")
+    for d in [base, *base.parents][:3]:
+        os.chmod(d, 0o755)
+    t = gputree.nvidia(base / "machine")
+    for f in (base / "machine/dev").glob("nvidia*"):
+        os.chmod(f, 0o666)
+    work = base / "work"
+    (work / "home").mkdir(parents=True)
+    shutil.copy(BIN, base / "dugout")
+    shutil.copy(tiny_tar, base / "tiny.tar")
+    (work / "home/config.yaml").write_text("gpu_root: %s\n" % t.root)
+    for f in (work, work / "home", work / "home/config.yaml"):
+        os.chown(f, 12345, 12345)
+
+    def call(*args):
+        return subprocess.run(
+            [setpriv, "--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps", "-all",
+             base / "dugout", *args],
+            env={"PATH": os.environ["PATH"], "HOME": str(work), "DUGOUT_HOME": str(work / "home")},
+            cwd=work, capture_output=True, text=True, timeout=60)
+
+    assert call("image", "import", base / "tiny.tar", "--name", "tiny").returncode == 0
+    if call("box", "tiny", "--", "true").returncode == 125:
+        pytest.skip("user namespaces cannot be had here")
+    r = call("box", "--gpus", "1", "tiny", "--", "sh", "-c",
+             "cd /dev; for n in nvidia*; do stat -c '%%n %%t:%%T' $n; done; ls %s | wc -l" % LIB)
+    assert r.stdout.split("\n")[:-1] == [
+        "nvidia-uvm 1ff:0", "nvidia-uvm-tools 1ff:1", "nvidia1 c3:1", "nvidiactl c3:ff", "9"], r.stderr
+    (t.root / "dev/nvidia1").unlink()
+    r = call("box", "--gpus", "device=0", "tiny", "--", "true")
+    assert r.returncode == 125 and "/dev/nvidia1 is missing" in r.stderr
