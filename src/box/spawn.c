@@ -272,9 +272,11 @@ int box_hear(int sock, struct box_msg *m, int *fd, int flags)
 
     *fd = -1;
     memset(m, 0, sizeof *m);
+    /* Who died with something unread resets the connection, and the reset is told before what he
+     * had sent; it is told once. */
     do
         n = recvmsg(sock, &h, MSG_CMSG_CLOEXEC | flags);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     c = n > 0 ? CMSG_FIRSTHDR(&h) : NULL;
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
         memcpy(fd, CMSG_DATA(c), sizeof *fd);

@@ -113,6 +113,7 @@ struct engine {
     struct map codes; /* component name -> struct code, what tasks are recorded to run */
     const struct run_tag *tags;
     size_t n_tags;
+    const char *bottom;  /* directory of the layer below every image, once it is there */
     struct map old_rows; /* of a resume: path -> struct db_task */
     struct str from;     /* resume --from: this task and what needs it are done again */
     int64_t parent;      /* run that this one continues with another pipeline, 0 = none */
@@ -190,6 +191,11 @@ int task_outputs_from_hit(struct engine *en, struct task *t, const struct db_hit
                           struct err *e);
 /* task_try_cache - 1: the task was closed from the cache */
 int task_try_cache(struct engine *en, struct job *j, struct err *e);
+
+/* bottom_lowers - the layers of an image, top first, with the layer below all of them; NULL on
+ * failure */
+const char **bottom_lowers(struct engine *en, struct arena *a, const struct image *img, size_t *n,
+                           struct err *e);
 
 /* launch.c: what the job holds while it runs */
 uint64_t job_memory_bytes(const struct engine *en, const struct job *j);

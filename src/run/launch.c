@@ -197,8 +197,6 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
         .task_id = j->row,
         .number = j->attempts,
         .image_hex = str_of(j->image->hex),
-        .lowers = img->layers,
-        .n_lowers = img->n_layers,
         .cwd = str_of(img->workdir[0] ? img->workdir : "/"),
         .user = str_of(img->user),
         .hostname = str_of(arena_strndup(&j->a, j->t->def->key.ptr,
@@ -223,6 +221,9 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
         .host_failures = j->host_failures,
         .host_retries = en->o.host_retries,
     };
+    at->lowers = bottom_lowers(en, &j->a, img, &at->n_lowers, e);
+    if (!at->lowers)
+        return -1;
     fill_argv(j, at);
     if (!at->n_argv)
         return err_set(e, ERR_INPUT,

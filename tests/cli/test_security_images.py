@@ -293,8 +293,8 @@ def test_44_names_of_tasks_cannot_leave_the_run(d, tmp_path, name):
     r = d("run", tmp_path / "p.json")
     assert r.rc in (0, 2), r
     assert "\x1b" not in r.err
-    assert set(p.name for p in d.home.iterdir()) <= {*before, "runs", "envs", "dugout.db-wal",
-                                                      "dugout.db-shm"}
+    assert set(p.name for p in d.home.iterdir()) <= {*before, "runs", "envs", "ballast",
+                                                      "dugout.db-wal", "dugout.db-shm"}
     for run in (d.home / "runs").glob("*"):
         assert all(p.name[0].isalnum() and p.name.isascii() and " " not in p.name
                    for p in run.iterdir()), list(run.iterdir())
