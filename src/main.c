@@ -20,6 +20,18 @@ static void fill_standard_descriptors(void)
             (void)!open("/dev/null", fd ? O_WRONLY : O_RDONLY);
 }
 
+/* SQLite maps the index of its log. On a full disk whose blocks are smaller than a page the kernel
+ * cannot give it the missing block, and has no other way to say so. The record is as it was. */
+static void on_bus_error(int sig)
+{
+    static const char text[] = "dugout: No space left on device: the index of dugout.db cannot "
+                               "be written; make room and try again\n";
+
+    (void)sig;
+    (void)!write(2, text, sizeof text - 1);
+    _exit(6);
+}
+
 int main(int argc, char **argv)
 {
     struct cli c = {.spawner = -1};
@@ -46,6 +58,7 @@ int main(int argc, char **argv)
         log_set_level(LOG_VERBOSE);
     if (c.cmd->spawner && !opt_flag(&c, "detach") && spawner_start(&c.spawner, &e) < 0)
         return cli_fail(&e);
+    (void)signal(SIGBUS, on_bus_error);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a file-size limit is an error of write(2), not a death */
     status = c.cmd->fn(&c);

@@ -15,7 +15,8 @@
 #include "base/limits.h"
 #include "run/engine.h"
 
-#define BOTTOM "envs/bottom"
+#define BOTTOM_DIR "layers/bottom" /* 0700: others may read a home, not write where all may write */
+#define BOTTOM BOTTOM_DIR "/fs"
 
 static const struct {
     const char *path;
@@ -31,7 +32,7 @@ static int make_bottom(int home_fd, struct err *e)
 {
     AUTO_FD int dir = -1;
 
-    if (fd_mkdirs(home_fd, BOTTOM, 0755, e) < 0)
+    if (fd_mkdirs(home_fd, BOTTOM_DIR, 0700, e) < 0 || fd_mkdirs(home_fd, BOTTOM, 0755, e) < 0)
         return -1;
     dir = openat(home_fd, BOTTOM, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
