@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backups made beside running pipelines, and homes made from them."""
 
+import contextlib
 import shutil
 import signal
 import sqlite3
@@ -100,36 +101,46 @@ def test_an_interrupted_backup_leaves_the_one_before(dugout, other, write, tmp_p
     assert len(other.ok("runs", "--json").json) == 9
 
 
+def ended_tasks(backup):
+    """Ids of the tasks that a backup has as done."""
+    with contextlib.closing(sqlite3.connect(backup / "dugout.db")) as db:
+        return [row[0] for row in db.execute("SELECT id FROM task WHERE state = 'SUCCEEDED'")]
+
+
 def test_a_backup_taken_while_four_pipelines_run_restores_clean(dugout, other, tmp_path):
-    f = tmp_path / "p.json"
+    """The tasks up to t5 race with the backups; t6 waits, so that no pipeline is over too soon."""
+    f, gate = tmp_path / "p.json", tmp_path / "gate"
+    gate.mkdir()
     tasks = {}
     for i in range(12):
+        hold = "until [ -e /gate/open ]; do sleep 0.1; done; " if i == 6 else ""
         tasks["t%d" % i] = {
-            **sh('mkdir -p "$(dirname "$0")" "$1/d"; echo $RANDOM %d $$ $(date +%%N) >"$0";'
+            **sh(hold + 'mkdir -p "$(dirname "$0")" "$1/d"; echo $RANDOM %d $$ $(date +%%N) >"$0";'
                  ' cp "$0" "$1/d/x"' % i, art("out"), art("dir")),
             "art_out": {"out": "system.Dataset", "dir": "system.Dataset"},
             **({"after": ["t%d" % (i - 1)]} if i else {}),
         }
     f.write_text(pipeline(tasks, name="four"))
-    runs = [dugout.start("run", f, "--no-cache", "--jobs", "2", "--quiet") for _ in range(4)]
-    n = 0
-    while n < 3:
-        r = dugout("backup", tmp_path / "b", "--json")
-        assert r.rc == 0, r
-        n += 1
-    if all(p.poll() is not None for p in runs):
-        pytest.skip("the pipelines were over before three backups were made")
-    assert [p.wait(60) for p in runs] == [0] * 4
+    runs = [dugout.start("run", f, "--no-cache", "--jobs", "2", "--quiet", "-v", "%s:/gate" % gate)
+            for _ in range(4)]
+    try:
+        taken, end = 0, time.monotonic() + 300
+        while taken < 3 or not ended_tasks(tmp_path / "b"):
+            assert time.monotonic() < end, "no task ended"
+            dugout.ok("backup", tmp_path / "b")
+            taken += 1
+        assert [p.poll() for p in runs] == [None] * 4
+    finally:
+        (gate / "open").touch()
+    assert [p.wait(300) for p in runs] == [0] * 4
     other.ok("restore", tmp_path / "b")
     doc = other.ok("fsck", "--full", "--json").json
     assert doc["damage"] == 0 and doc["database"] == "ok"
-    with sqlite3.connect(tmp_path / "b" / "dugout.db") as db:
-        ended = db.execute("SELECT id FROM task WHERE state = 'SUCCEEDED'").fetchall()
+    with contextlib.closing(sqlite3.connect(tmp_path / "b" / "dugout.db")) as db:
         (some,) = db.execute("SELECT max(id) FROM artifact").fetchone()
-    assert len(ended) > 0
     assert lineage(other, "a%d" % some) == lineage(dugout, "a%d" % some)
-    assert "INTERRUPTED" in {r["state"] for r in other.ok("runs", "--json").json}
-    for run in other.ok("runs", "--json", "-n", "0").json:
-        if run["state"] == "INTERRUPTED":
-            other.ok("resume", run["name"])
+    found = other.ok("runs", "--json", "-n", "0").json
+    assert {run["state"] for run in found} == {"INTERRUPTED"}
+    for run in found:
+        other.ok("resume", run["name"])
     assert {r["state"] for r in other.ok("runs", "--json").json} == {"SUCCEEDED"}
