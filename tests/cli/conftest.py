@@ -5,13 +5,45 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = os.environ.get("DUGOUT_BIN") or str(ROOT / "build" / "dugout")
 SHARED = pathlib.Path(os.environ.get("DUGOUT_SHARED") or ROOT.parent / "shared")
+
+
+def wait_until(probe, seconds=300):
+    """Wait for a state; gives what `probe` gave. That a machine is slow is no failure."""
+    end = time.monotonic() + seconds
+    while not (found := probe()):
+        assert time.monotonic() < end, "it did not come to that in %d s" % seconds
+        time.sleep(0.05)
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; who should reap it may be long in coming."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def ever_longer(call, enough, first=1.0):
+    """Call with a time-out in seconds that grows until a task got as far as `enough` wants it
+    before the time was up; gives the last result."""
+    seconds = first
+    while True:
+        r = call("%gs" % seconds)
+        if enough(r):
+            return r
+        seconds *= 4
+        assert seconds < 600, r
 
 
 class Result:
@@ -31,13 +63,15 @@ class Result:
 class Dugout:
     """The binary with one home."""
 
+    started = []  # by a test: (process, home)
+
     def __init__(self, home: pathlib.Path):
         self.home = home
 
     def env(self, **more) -> dict:
         return {**os.environ, "DUGOUT_HOME": str(self.home), **more}
 
-    def __call__(self, *args, stdin=None, timeout=120, env=None) -> Result:
+    def __call__(self, *args, stdin=None, timeout=900, env=None) -> Result:
         return Result(
             subprocess.run(
                 [BIN, *map(str, args)],
@@ -57,19 +91,34 @@ class Dugout:
         return r
 
     def start(self, *args, **kw) -> subprocess.Popen:
-        """Start it and leave it running."""
-        return subprocess.Popen(
-            [BIN, *map(str, args)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.env(),
-            **kw,
-        )
+        """Start it and leave it running; with the test it ends."""
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **kw}
+        p = subprocess.Popen([BIN, *map(str, args)], env=self.env(), **how)
+        self.started.append((p, self.home))
+        return p
 
     def states(self, run="@latest") -> dict:
         """Task path -> state."""
         return {t["path"]: t["state"] for t in self.ok("show", run, "--json").json["tasks"]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_outlives_its_test():
+    """A test that fails in the middle leaves engines, and supervisors that go on without them."""
+    yield
+    homes = {os.fsencode("DUGOUT_HOME=%s" % home) for _, home in Dugout.started}
+    for pid in filter(str.isdigit, os.listdir("/proc") if homes else []):
+        try:
+            with open("/proc/%s/environ" % pid, "rb") as f:
+                if homes & set(f.read().split(b"\0")):
+                    os.kill(int(pid), signal.SIGKILL)
+        except OSError:
+            continue
+    while Dugout.started:
+        p, _ = Dugout.started.pop()
+        p.wait()
+        for pipe in filter(None, (p.stdin, p.stdout, p.stderr)):
+            pipe.close()
 
 
 def rootfs(name: str) -> pathlib.Path:

@@ -54,7 +54,7 @@ class User:
     def env(self):
         return {"PATH": os.environ["PATH"], "DUGOUT_HOME": str(self.home), "HOME": str(self.work)}
 
-    def __call__(self, *args, prefix=(), timeout=120):
+    def __call__(self, *args, prefix=(), timeout=300):
         r = subprocess.run(self.argv(*args, prefix=prefix), cwd=self.work, env=self.env(),
                            capture_output=True, text=True, timeout=timeout)
         r.rc, r.out, r.err = r.returncode, r.stdout, r.stderr

@@ -29,7 +29,7 @@ def running(dugout, write, tmp_path):
     p.terminate()
     time.sleep(0.2)
     p.terminate()
-    p.communicate(timeout=60)
+    p.communicate(timeout=300)
 
 
 def test_a_command_sees_the_tasks_files_processes_and_environment(running):
@@ -85,11 +85,11 @@ def test_signals_go_to_the_command_and_it_ends_with_us(running):
     p = running.start("exec", "@latest/t", "sh", "-c", "trap 'echo got; exit 3' TERM; echo up; while :; do sleep 0.1; done")
     assert p.stdout.readline() == "up\n"
     p.send_signal(signal.SIGTERM)
-    assert (p.communicate(timeout=20)[0], p.returncode) == ("got\n", 3)
+    assert (p.communicate(timeout=300)[0], p.returncode) == ("got\n", 3)
     p = running.start("exec", "@latest/t", "sh", "-c", "echo up; exec sleep 777")
     assert p.stdout.readline() == "up\n"
     p.kill()
-    p.communicate(timeout=20)
+    p.communicate(timeout=300)
     wait_for(lambda: "sleep 777" not in running.ok("exec", "@latest/t", "ps").out)
 
 

@@ -318,7 +318,7 @@ def test_a_canceled_run_still_runs_its_exit_task(dugout, tmp_path):
     assert wait_for(lambda: "exit-handler-1/fit" in dugout("show", "@latest", "--json").out
                     and dugout.states().get("exit-handler-1/fit") == "RUNNING")
     p.send_signal(signal.SIGINT)
-    _, err = p.communicate(timeout=30)
+    _, err = p.communicate(timeout=300)
     assert p.returncode == 130, err
     assert dugout.states() == {"exit-handler-1": "CANCELED", "exit-handler-1/fit": "CANCELED",
                                "notice": "SUCCEEDED"}
@@ -333,7 +333,7 @@ def test_told_twice_the_exit_task_is_stopped_too(dugout, tmp_path):
     p.send_signal(signal.SIGTERM)
     assert wait_for(lambda: dugout.states().get("notice") == "RUNNING")
     p.send_signal(signal.SIGTERM)
-    _, err = p.communicate(timeout=30)
+    _, err = p.communicate(timeout=300)
     assert p.returncode == 143, err
     assert dugout.states()["notice"] == "CANCELED"
 

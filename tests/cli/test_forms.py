@@ -110,7 +110,7 @@ def test_every_form_runs_from_a_file_and_from_standard_input(dugout, tmp_path, n
     assert doc["outputs"]["parameters"] == {"y": want}
     with open(f, "rb") as stdin:
         p = dugout.start("run", "-", "--json", stdin=stdin)
-        out, err = p.communicate(timeout=60)
+        out, err = p.communicate(timeout=300)
     assert p.returncode == 0, err
     assert json.loads(out)["outputs"]["parameters"] == {"y": want}
     assert json.loads(out)["tasks"][0]["cached"], "it is the same pipeline"

@@ -200,7 +200,7 @@ def test_a_home_on_a_shared_file_system_is_refused_unless_forced(tmp_path):
         pytest.skip("no FUSE mount here: " + os.strerror(ctypes.get_errno()))
     try:
         done = subprocess.run(["setpriv", "--reuid", "12345", "--clear-groups", BIN, "--home", mnt, "gc"],
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=300)
     finally:
         subprocess.run(["umount", "-l", mnt], check=True)
         os.close(fuse)

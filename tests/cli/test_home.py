@@ -52,7 +52,7 @@ class Etc:
         r = subprocess.run(
             ["unshare", "-m", "sh", "-c", script, "sh", *who, str(program or self.base / "dugout"),
              *map(str, args)],
-            cwd=cwd or "/", capture_output=True, text=True, timeout=120,
+            cwd=cwd or "/", capture_output=True, text=True, timeout=300,
             env={"PATH": os.environ["PATH"], "DUGOUT_HOME": str(self.home), **(env or {})})
         r.rc, r.out, r.err = r.returncode, r.stdout, r.stderr
         return r

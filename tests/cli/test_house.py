@@ -101,7 +101,7 @@ def test_gc_spares_what_a_living_publisher_holds(dugout, write, tmp_path):
     time.sleep(0.7)
     n = dugout.ok("gc", *NOTHING, "--json").json
     (tmp_path / "go").touch()
-    assert p.wait(30) == 0
+    assert p.wait(300) == 0
     assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
     assert n["going"]["nameless"]["count"] == 0
 

@@ -99,7 +99,7 @@ class Killer:
             self.tally["gc"] = self.tally.get("gc", 0) + 1
         if gc:
             gc.communicate()
-        p.communicate(timeout=60)
+        p.communicate(timeout=300)
         self.check_reported(events)
 
     def check_reported(self, events):

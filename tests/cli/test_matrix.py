@@ -49,7 +49,7 @@ class Root:
     def __call__(self, *args, prefix=()):
         script = "".join(line + " && " for line in prefix) + 'exec "$@"'
         r = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", BIN, *map(str, args)],
-                           env=self.d.env(), capture_output=True, text=True, timeout=120)
+                           env=self.d.env(), capture_output=True, text=True, timeout=300)
         r.rc, r.out, r.err = r.returncode, r.stdout, r.stderr
         return r
 

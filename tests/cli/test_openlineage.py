@@ -12,10 +12,10 @@ import uuid
 
 import pytest
 
-from conftest import SHARED, sh
+from conftest import SHARED, sh, wait_until
 from test_platform import importing, kube  # noqa: F401 (a fixture)
 from test_report import step, tasks
-from test_run import running, wait_until
+from test_run import running
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 URI = re.compile(r"[a-z][a-z0-9+.-]*:\S+$")
@@ -203,10 +203,10 @@ def test_failures_say_why_and_what_never_began_says_nothing(dugout, write):
 
 
 def test_a_stopped_run_is_aborted(dugout, write):
-    run = dugout.start("run", write({"a": sh("sleep 30")}, name="slow"))
-    assert wait_until(lambda: running(dugout))
+    run = dugout.start("run", write({"a": sh("sleep 600")}, name="slow"))
+    wait_until(lambda: running(dugout))
     dugout.ok("cancel", "@latest")
-    run.communicate(timeout=20)
+    run.communicate(timeout=300)
     events = export(dugout)
     assert of(events, "slow", "ABORT") and of(events, "slow.a", "ABORT")
 

@@ -67,7 +67,7 @@ def test_a_task_that_reads_a_directory_keeps_it_from_being_packed(dugout, write,
     age(dugout.home / "checkouts")
     assert dugout.ok("gc", *KEEP, "--json").json["packed"]["checkouts_removed"] == 0
     (tmp_path / "go").touch()
-    assert p.wait(30) == 0
+    assert p.wait(300) == 0
     assert dugout.ok("artifact", "cat", "@latest/use:seen").out.startswith(WANT)
 
 

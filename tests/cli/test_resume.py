@@ -193,7 +193,7 @@ def test_a_run_that_still_runs_is_not_continued(dugout, write):
         assert dugout("resume", "r").rc == 75
     finally:
         dugout("cancel", "r")
-        p.communicate(timeout=30)
+        p.communicate(timeout=300)
 
 
 def test_wrong_calls(dugout, write):

@@ -112,7 +112,7 @@ def test_a_failed_and_a_killed_attempt_leave_nothing_after_gc(user):
     time.sleep(0.2)
     os.kill(int(pids[0].read_text().split()[0]), 9)
     p.terminate()
-    p.communicate(timeout=60)
+    p.communicate(timeout=300)
     user("cancel", "@latest")
     user.ok("gc", "--grace", "0s", "--keep-runs", "0", "--keep-days", "0")
     for d in ("runs/*", "tmp", "trash"):

@@ -10,18 +10,18 @@ import time
 
 import pytest
 
-from conftest import ROOT, out_param, sh
+from conftest import ROOT, out_param, sh, wait_until
 
-SLEEP = sh("echo begun; sleep 30")
+SLEEP = sh("echo begun; sleep 600")
+HELD = sh("until [ -e /gate/open ]; do sleep 0.1; done")
 
 
-def wait_until(probe, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if probe():
-            return True
-        time.sleep(0.05)
-    return False
+@pytest.fixture
+def gate(tmp_path):
+    """What lets HELD end: flags for `run`, and a file to make."""
+    where = tmp_path / "gate"
+    where.mkdir()
+    return ["-v", "%s:/gate" % where], where / "open"
 
 
 def running(dugout):
@@ -212,26 +212,31 @@ def test_the_time_out_of_a_run_ends_it(dugout, write):
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cancels_the_run_and_its_boxes(dugout, write, sig):
     p = dugout.start("run", write({"t": SLEEP, "u": {**sh("true"), "after": ["t"]}}))
-    assert wait_until(lambda: running(dugout))
+    wait_until(lambda: running(dugout))
     p.send_signal(sig)
-    assert p.wait(30) == 128 + sig
+    assert p.wait(300) == 128 + sig
     doc = dugout.ok("show", "@latest", "--json").json
     assert doc["state"] == "CANCELED"
     assert {t["state"] for t in doc["tasks"]} == {"CANCELED"}
 
 
-def test_a_hangup_detaches_and_the_run_goes_on(dugout, write):
-    p = dugout.start("run", write({"t": sh("sleep 2"), "u": {**sh("true"), "after": ["t"]}}))
-    assert wait_until(lambda: running(dugout))
+def test_a_hangup_detaches_and_the_run_goes_on(dugout, write, gate):
+    flags, door = gate
+    p = dugout.start("run", write({"t": HELD, "u": {**sh("true"), "after": ["t"]}}), *flags)
+    wait_until(lambda: running(dugout))
     p.send_signal(signal.SIGHUP)
-    assert p.wait(30) == 0
+    door.touch()
+    assert p.wait(300) == 0
     assert dugout.states() == {"t": "SUCCEEDED", "u": "SUCCEEDED"}
 
 
-def test_a_detached_run_prints_its_name_and_goes_on(dugout, write):
-    r = dugout.ok("run", write({"t": sh("sleep 1")}), "-d")
+def test_a_detached_run_prints_its_name_and_goes_on(dugout, write, gate):
+    flags, door = gate
+    r = dugout.ok("run", write({"t": HELD}), "-d", *flags)
     name = r.out.strip()
-    assert wait_until(lambda: dugout.ok("show", name, "--json").json["state"] == "SUCCEEDED")
+    assert dugout.ok("show", name, "--json").json["state"] == "RUNNING"
+    door.touch()
+    wait_until(lambda: dugout.ok("show", name, "--json").json["state"] == "SUCCEEDED")
 
 
 def test_a_detached_run_still_says_what_is_wrong_at_the_start(dugout, write):
@@ -272,8 +277,16 @@ def test_hooks_get_the_run_and_cannot_harm_it(dugout, write, tmp_path):
 
 def sleepers(pid) -> list:
     """Children of a process that are `sleep`."""
-    children = open("/proc/%d/task/%d/children" % (pid, pid)).read().split()
-    return [int(c) for c in children if open("/proc/%s/comm" % c).read() == "sleep\n"]
+    found = []
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        children = f.read().split()
+    for child in children:
+        try:
+            with open("/proc/%s/comm" % child) as f:
+                found += [int(child)] * (f.read() == "sleep\n")
+        except OSError:
+            continue  # it has just ended
+    return found
 
 
 def test_a_hook_that_hangs_or_stops_reading_is_killed_and_the_run_stands(dugout, write, tmp_path):
@@ -282,30 +295,32 @@ def test_a_hook_that_hangs_or_stops_reading_is_killed_and_the_run_stands(dugout,
     hook.chmod(0o755)
     (dugout.home / "config.yaml").write_text("hooks:\n  on_success: %s\n" % hook)
     p = dugout.start("run", write({"t": sh("true")}))
-    assert wait_until(lambda: sleepers(p.pid))
+    wait_until(lambda: sleepers(p.pid))
     assert dugout.ok("runs", "--json").json[0]["state"] == "SUCCEEDED"  # whatever becomes of it
     assert p.poll() is None
     for pid in sleepers(p.pid):
         os.kill(pid, signal.SIGTERM)
-    assert p.wait(30) == 0
+    assert p.wait(300) == 0
     assert "the run is not affected" in p.stderr.read()
 
 
 def test_a_command_that_finds_a_dead_engine_tells_the_hook_and_does_not_wait(
-        dugout, write, tmp_path):
+        dugout, write, tmp_path, gate):
+    flags, door = gate
     hook = tmp_path / "hook"
-    hook.write_text("#!/bin/sh\necho $$ >%s/pid; cat >%s/part; mv %s/part %s/seen; exec sleep 99\n"
+    hook.write_text("#!/bin/sh\necho $$ >%s/pid; cat >%s/part; mv %s/part %s/seen; exec sleep 3600\n"
                     % ((tmp_path,) * 4))
     hook.chmod(0o755)
     (dugout.home / "config.yaml").write_text("hooks: {on_interrupted: %s}\n" % hook)
-    p = dugout.start("run", write({"t": sh("sleep 1")}))
-    assert wait_until(lambda: running(dugout))
+    p = dugout.start("run", write({"t": HELD}), *flags)
+    wait_until(lambda: running(dugout))
     p.kill()
     p.wait()
-    assert dugout.ok("runs", "--json", timeout=5).json[0]["state"] == "INTERRUPTED"
-    assert wait_until((tmp_path / "seen").exists)
+    assert dugout.ok("runs", "--json", timeout=300).json[0]["state"] == "INTERRUPTED"
+    wait_until((tmp_path / "seen").exists)
     assert json.loads((tmp_path / "seen").read_text())["state"] == "INTERRUPTED"
-    dugout.ok("resume", "--all", timeout=10)
+    door.touch()
+    dugout.ok("resume", "--all", timeout=300)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
@@ -419,7 +434,7 @@ def test_nobody_who_reads_stdout_can_end_a_run(dugout, write):
         p = dugout.start("run", "--no-cache", *verbose, f)
         p.stdout.close()
         p.stderr.close()
-        assert p.wait(30) == 0
+        assert p.wait(300) == 0
     assert [r["state"] for r in dugout.ok("runs", "--json").json] == ["SUCCEEDED"] * 3
 
 

@@ -332,7 +332,7 @@ def test_46_two_imports_of_one_layer_at_once(bare, tmp_path):
     path = docker(tmp_path / "e.tar", [data])
     both = [bare.start("image", "load", path) for _ in range(2)]
     for p in both:
-        out, err = p.communicate(timeout=120)
+        out, err = p.communicate(timeout=300)
         assert p.returncode == 0, err
     assert len(bare.ok("images", "--json").json) == 1
     assert len(look(bare.home / "layers" / sha(data) / "fs")) == 1520

@@ -28,7 +28,7 @@ def plan(tmp_path):
     def run(file, stdin=None):
         return subprocess.run(
             [BIN, "--home", tmp_path / "home", "plan", file],
-            input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, timeout=60,
+            input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, timeout=300,
         )
 
     return run

@@ -36,7 +36,7 @@ def user(tmp_path_factory, tiny_tar):
              "-all", str(base / "dugout"), *map(str, args)],
             cwd=work, env={"PATH": os.environ["PATH"], "DUGOUT_HOME": str(work / "home"),
                            "HOME": str(work)},
-            capture_output=True, text=True, timeout=120)
+            capture_output=True, text=True, timeout=300)
 
     r = call("image", "import", base / "tiny.tar", "--name", "tiny")
     assert r.returncode == 0, r.stderr

@@ -269,7 +269,7 @@ def test_a_host_failure_is_told_from_the_step_s_own(dugout, write):
                 os.kill(int(pid.read_text().split()[0]), signal.SIGKILL)
                 killed.add(str(pid))
         time.sleep(0.05)
-    p.communicate(timeout=60)
+    p.communicate(timeout=300)
     doc = why(dugout, "r/t")
     assert doc["attempt"]["host_failure"] and doc["attempt"]["number"] == len(killed) == 4
     assert "vanished" in doc["summary"] and "dugout doctor" in doc["next"]
