@@ -92,6 +92,30 @@ int box_kill(struct box *b)
     return box_signal(b, SIGKILL);
 }
 
+const char *box_unenforced(const struct box *b, char *buf, size_t size)
+{
+    const struct {
+        const char *name;
+        bool asked;
+        enum cg cg;
+    } limits[] = {{"memory", b->asked_memory, CG_MEMORY},
+                  {"processes", b->asked_pids, CG_PIDS},
+                  {"cpu", b->asked_cpu, CG_CPU}};
+    const char *kind = b->cgroup.kind;
+    size_t n = 0;
+
+    buf[0] = 0;
+    for (size_t i = 0; i < N_ELEMS(limits); i++)
+        if (limits[i].asked && !b->cgroup.enforced[limits[i].cg] && n < size)
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "limits on ",
+                                  limits[i].name);
+    if (n && n < size)
+        (void)snprintf(buf + n, size - n, strcmp(kind, "none") == 0 ? " (no writable cgroup)"
+                                                                    : " (cgroup %s has none)",
+                       kind);
+    return buf;
+}
+
 /* ---- the end --------------------------------------------------------------------------------------------- */
 
 static void set_status(struct box_result *out, int status)

@@ -45,6 +45,8 @@ struct box_mount {
     const struct box_tmpfile *files; /* BOX_TMPFS: what lies in it at the start, 0444; held in
                                      memory only, so it may be secret */
     size_t n_files;
+    bool sealed;         /* BOX_TMPFS, one of a spec: read-only once all mounts are made. What
+                            later ones are mounted on in it costs no inodes of a disk */
 };
 
 /* A character device that the box may open for reading and writing. Root makes the node anew, so
@@ -105,6 +107,7 @@ struct box_spec {
     const char *const *writable_dirs; /* made 0777 in the root before the start when absent;
                                          an existing one is left as it is */
     size_t n_writable_dirs;
+    bool has_etc;              /* lowers[0] is of box_etc_layer() */
     bool host_network;   /* else a namespace with nothing but loopback */
     bool read_only_root; /* then /tmp, /run and /var/tmp are tmpfs */
     bool tty;            /* descriptors 0-2 are a new terminal of the box, see box_tty_fd() */
@@ -122,6 +125,7 @@ struct box_spec {
     bool as_init_parent_death;          /* PID 1 dies with this process */
 };
 
+#define BOX_HOSTNAME_BYTES 64
 #define BOX_ENFORCED_BYTES 320
 
 struct box_result {
@@ -153,6 +157,17 @@ struct box;
  */
 int box_start(const struct box_spec *spec, struct box **gives, struct err *e);
 
+/* box_hostname - the name that a box has for its box_spec.hostname: what no host name may contain
+ * becomes "-" */
+void box_hostname(const char *name, char out[BOX_HOSTNAME_BYTES]);
+
+/* box_etc_layer - make what box_start() would write for these layers (top first) into etc/ of the
+ * box's writable layer, in the empty directory layer_fd instead: many boxes may have that on top
+ * of their layers, with box_spec.has_etc. 1 done; 0 not possible, as /etc of the topmost layer
+ * that has one is no directory: leave it to box_start(). ERR_SYS. */
+int box_etc_layer(const char *const *lowers, size_t n, const char *hostname, bool host_network,
+                  int layer_fd, struct err *e);
+
 /* box_leave_unit - move the calling process out of the cgroup that its init system would kill as a
  * whole, as far as the kernel lets us; what it forks from now on is outside, too */
 void box_leave_unit(void);
@@ -174,6 +189,10 @@ pid_t box_pid(const struct box *b);
 /* box_tty_fd - the master side of the terminal of a box started with .tty; -1 without.
  * Borrowed, close-on-exec, blocking. Set its size with TIOCSWINSZ. */
 int box_tty_fd(const struct box *b);
+
+/* box_unenforced - what its spec asks and cannot be enforced here, one line such as "limits on memory,
+ * cpu (no writable cgroup)"; "" when nothing. Until box_finish(). Returns buf. */
+const char *box_unenforced(const struct box *b, char *buf, size_t size);
 
 /* box_signal - send a signal to the command's process group, through PID 1. 0, also when
  * the box has ended already; -1 and errno. SIGKILL ends the whole box. */
@@ -228,9 +247,6 @@ void box_close(struct box *b);
  * range, by a helper in a user namespace. Absent is success. ERR_SYS. */
 int box_remove_tree(int dir_fd, const char *name, struct err *e);
 
-/* box_unenforced - what cannot be enforced here of what the spec asks, one line such as
- * "limits on memory and cpu (no writable cgroup)"; "" when nothing. Returns buf. */
-const char *box_unenforced(const struct box_spec *spec, char *buf, size_t size);
 
 /* ---- what this machine can do -------------------------------------------------------------- */
 

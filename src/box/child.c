@@ -192,7 +192,7 @@ static int write_etc(struct child *c, struct err *e)
     etc = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (etc < 0)
         return err_sys(e, errno, "open /etc of the box");
-    return root_write_etc(c->p, etc, e);
+    return root_write_etc(c->p->hostname, c->p->spec->host_network, etc, e);
 }
 
 static int build_root(struct child *c, struct err *e)

@@ -30,7 +30,7 @@ struct ids {
 /* What the parent prepared; the child is a fork and reads it there. */
 struct plan {
     const struct box_spec *spec;
-    char hostname[64], hostname_env[80];
+    char hostname[BOX_HOSTNAME_BYTES], hostname_env[BOX_HOSTNAME_BYTES + 16];
     char cwd[PATH_MAX];
     struct ids ids;
     bool flat;      /* the root is scratch/root, not an overlay */
@@ -76,7 +76,7 @@ int ids_run_mapped(int userns_fd, bool one_id, int (*fn)(void *arg, struct err *
  * there. Parent. */
 int root_prepare(struct plan *p, struct err *e);
 /* root_write_etc - hosts, hostname and resolv.conf into the directory etc_fd */
-int root_write_etc(const struct plan *p, int etc_fd, struct err *e);
+int root_write_etc(const char *hostname, bool host_network, int etc_fd, struct err *e);
 /* root_mount - mount it; gives an O_PATH descriptor of its top, attached at scratch/root or over
  * scratch. Child. *refused: overlayfs itself said no, a flat copy may do */
 int root_mount(const struct plan *p, int *out, bool *refused, struct err *e);

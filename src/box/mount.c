@@ -359,8 +359,8 @@ static int put_files(int fs_fd, const struct box_mount *b, struct err *e)
     return 0;
 }
 
-/* read-only comes after the files; before 5.12 only when it is in its place */
-static int tmpfs_user(const struct mounter *m, const struct box_mount *b, struct err *e)
+/* read-only comes after the files; before 5.12 only when it is in its place. *seal gets a sealed one */
+static int tmpfs_user(const struct mounter *m, const struct box_mount *b, int *seal, struct err *e)
 {
     uint64_t memory = m->p->spec->memory_bytes;
     unsigned mode = b->mode ? b->mode : 01777;
@@ -372,12 +372,19 @@ static int tmpfs_user(const struct mounter *m, const struct box_mount *b, struct
 
     if (target(m->root_fd, b->dst, true, &at, e) < 0)
         return -1;
-    if (!b->n_files)
+    if (!b->n_files && !b->sealed)
         return new_tmpfs(at, b->size_bytes, memory, mode, attrs, b->dst, e);
     size_option(b->size_bytes, memory, size_text);
     (void)snprintf(mode_text, sizeof mode_text, "%o", mode & 07777);
     if (mnt_new("tmpfs", options, ATTRS_DATA, &fs, e) < 0 || put_files(fs, b, e) < 0)
         return err_at(e, "%s", b->dst);
+    if (b->sealed) {
+        must(*seal < 0);
+        if (mnt_attach(fs, at, b->dst, e) < 0)
+            return -1;
+        *seal = fd_take(&fs);
+        return 0;
+    }
     if (b->rw || mnt_set(fs, attrs, false, e) == 0)
         return mnt_attach(fs, at, b->dst, e);
     if (e->sys != ENOSYS)
@@ -387,12 +394,16 @@ static int tmpfs_user(const struct mounter *m, const struct box_mount *b, struct
 
 int mnt_user(struct mounter *m, struct err *e)
 {
+    AUTO_FD int seal = -1;
+
     for (size_t i = 0; i < m->p->spec->n_mounts; i++) {
         const struct box_mount *b = &m->p->spec->mounts[i];
-        if (b->kind == BOX_BIND ? mnt_bind_user(m, b, e) < 0 : tmpfs_user(m, b, e) < 0)
+        if (b->kind == BOX_BIND ? mnt_bind_user(m, b, e) < 0 : tmpfs_user(m, b, &seal, e) < 0)
             return -1;
     }
-    return 0;
+    if (seal < 0 || mnt_set(seal, ATTR_RDONLY, false, e) == 0)
+        return 0;
+    return e->sys == ENOSYS ? remount(seal, ATTRS_DATA | ATTR_RDONLY, e) : -1;
 }
 
 /* ---- /proc and /sys --------------------------------------------------------------------------------- */

@@ -304,25 +304,3 @@ void box_probe(const char *home, struct box_facts *out)
     probe_cgroup(&ids, out);
     probe_small(out);
 }
-
-const char *box_unenforced(const struct box_spec *spec, char *buf, size_t size)
-{
-    static const char *const what[CG_N] = {"memory", "processes", "cpu", NULL};
-    bool asked[CG_N] = {spec->memory_bytes != 0, spec->pids_max != 0, spec->cpu_millis != 0};
-    bool can[CG_N];
-    const char *kind;
-    size_t n = 0;
-
-    buf[0] = 0;
-    if (!asked[CG_MEMORY] && !asked[CG_PIDS] && !asked[CG_CPU])
-        return buf;
-    cg_can(can, &kind);
-    for (int c = 0; c < CG_N; c++)
-        if (asked[c] && !can[c] && what[c] && n < size)
-            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "limits on ", what[c]);
-    if (n && n < size)
-        (void)snprintf(buf + n, size - n, strcmp(kind, "none") == 0 ? " (no writable cgroup)"
-                                                                    : " (cgroup %s has none)",
-                       kind);
-    return buf;
-}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* root.c - the root file system of a box: layers and an upper directory, or a flat copy
  *
- *     scratch/upper   what the box writes, and etc/hosts, hostname, resolv.conf from us
+ *     scratch/upper   what the box writes, and etc/hosts, hostname, resolv.conf from us, unless
+ *                     a layer that several boxes share has these (box_etc_layer)
  *     scratch/work    overlayfs's own
  *     scratch/root    instead of the two, where overlayfs cannot be had
  *     scratch         in the box's mount namespace the merged root is mounted over it
@@ -18,6 +19,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,23 +55,23 @@ static int put_file(int dir_fd, const char *name, const struct buf *text, struct
     return fd_write_all(fd, buf_str(text), text->len, e);
 }
 
-int root_write_etc(const struct plan *p, int etc_fd, struct err *e)
+int root_write_etc(const char *hostname, bool host_network, int etc_fd, struct err *e)
 {
     AUTO_BUF struct buf text = {0};
 
-    if (p->spec->host_network)
+    if (host_network)
         host_file("/etc/hosts", &text);
     if (!text.len)
         buf_adds(&text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    buf_addf(&text, "127.0.1.1\t%s\n", p->hostname);
+    buf_addf(&text, "127.0.1.1\t%s\n", hostname);
     if (put_file(etc_fd, "hosts", &text, e) < 0)
         return -1;
     buf_reset(&text);
-    buf_addf(&text, "%s\n", p->hostname);
+    buf_addf(&text, "%s\n", hostname);
     if (put_file(etc_fd, "hostname", &text, e) < 0)
         return -1;
     buf_reset(&text);
-    if (p->spec->host_network)
+    if (host_network)
         host_file("/etc/resolv.conf", &text);
     return put_file(etc_fd, "resolv.conf", &text, e);
 }
@@ -86,47 +88,66 @@ static int like(int fd, const struct stat *st, bool owner, struct err *e)
     return 0;
 }
 
-/* the directory etc in upper, as the topmost layer has it; *etc_fd stays -1 when it is a link there
- * and has to be followed in the merged root */
-static int upper_etc(const struct plan *p, int upper_fd, int *etc_fd, struct err *e)
+/* the directory etc in a layer above the others, as the topmost of them has it. 0: it is a link
+ * there and has to be followed in the merged root */
+static int write_layer_etc(const char *const *lowers, size_t n, const char *hostname,
+                           bool host_network, bool owner, int layer_fd, struct err *e)
 {
     struct stat st = {.st_mode = S_IFDIR | 0755};
+    AUTO_FD int etc = -1;
     bool found = false;
 
-    for (size_t i = 0; i < p->spec->n_lowers && !found; i++) {
-        AUTO_FD int fd = open(p->spec->lowers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < n && !found; i++) {
+        AUTO_FD int fd = open(lowers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
         found = fstatat(fd, "etc", &st, AT_SYMLINK_NOFOLLOW) == 0;
     }
     if (found && S_ISCHR(st.st_mode)) /* a whiteout: below it there is none */
         st = (struct stat){.st_mode = S_IFDIR | 0755};
     if (!S_ISDIR(st.st_mode))
         return 0;
-    if (mkdirat(upper_fd, "etc", 0700) < 0)
+    if (mkdirat(layer_fd, "etc", 0700) < 0)
         return err_sys(e, errno, "make /etc of the box");
-    *etc_fd = openat(upper_fd, "etc", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (*etc_fd < 0)
+    etc = openat(layer_fd, "etc", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (etc < 0)
         return err_sys(e, errno, "make /etc of the box");
-    if (root_write_etc(p, *etc_fd, e) < 0)
+    if (root_write_etc(hostname, host_network, etc, e) < 0)
         return -1;
-    return found ? like(*etc_fd, &st, p->ids.kind == IDS_HOST, e) : fchmod(*etc_fd, 0755);
+    if (found)
+        return like(etc, &st, owner, e) < 0 ? -1 : 1;
+    return fchmod(etc, 0755) < 0 ? err_sys(e, errno, "make /etc of the box") : 1;
+}
+
+int box_etc_layer(const char *const *lowers, size_t n, const char *hostname, bool host_network,
+                  int layer_fd, struct err *e)
+{
+    bool owner = geteuid() == 0 && ids_have_cap(CAP_SYS_ADMIN); /* as ids_find() has it */
+    char name[BOX_HOSTNAME_BYTES];
+
+    box_hostname(hostname, name);
+    return write_layer_etc(lowers, n, name, host_network, owner, layer_fd, e);
 }
 
 static int prepare_overlay(struct plan *p, int scratch_fd, struct err *e)
 {
+    const struct box_spec *spec = p->spec;
+    const char *top = spec->lowers[spec->has_etc && spec->n_lowers > 1];
     AUTO_FD int upper = -1;
-    AUTO_FD int etc = -1;
     struct stat st;
+    int rc;
 
-    if (stat(p->spec->lowers[0], &st) < 0)
-        return err_sys(e, errno, "layer %s", p->spec->lowers[0]);
+    if (stat(top, &st) < 0)
+        return err_sys(e, errno, "layer %s", top);
     if (mkdirat(scratch_fd, "work", 0700) < 0 || mkdirat(scratch_fd, "upper", 0700) < 0)
         return err_sys(e, errno, "make directories in %s", p->spec->scratch);
     upper = openat(scratch_fd, "upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (upper < 0 || fchmod(upper, 0700) < 0) /* a home may hand its group down */
         return err_sys(e, errno, "open %s/upper", p->spec->scratch);
-    if (upper_etc(p, upper, &etc, e) < 0)
+    rc = spec->has_etc ? 1
+                       : write_layer_etc(spec->lowers, spec->n_lowers, p->hostname,
+                                         spec->host_network, p->ids.kind == IDS_HOST, upper, e);
+    if (rc < 0)
         return -1;
-    p->etc_later = etc < 0;
+    p->etc_later = rc == 0;
     st.st_mode |= 0555; /* the mode of "/", whatever a layer's top directory has */
     return like(upper, &st, p->ids.kind == IDS_HOST, e);
 }
@@ -140,7 +161,7 @@ static int prepare_flat(struct plan *p, int scratch_fd, struct err *e)
     root = openat(scratch_fd, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return err_sys(e, errno, "open %s/root", p->spec->scratch);
-    p->etc_later = true;
+    p->etc_later = !p->spec->has_etc;
     return flat_copy(p->spec->lowers, p->spec->n_lowers, p->userxattr, root, e);
 }
 

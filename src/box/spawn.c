@@ -102,17 +102,16 @@ static int check_mounts(struct plan *p, struct err *e)
 }
 
 /* what goes into /etc/hosts must not bring lines of its own */
-static void set_hostname(struct plan *p)
+void box_hostname(const char *name, char out[BOX_HOSTNAME_BYTES])
 {
-    const char *name = p->spec->hostname && *p->spec->hostname ? p->spec->hostname : "box";
     size_t n = 0;
 
-    for (; *name && n < 63; name++) {
+    for (name = name && *name ? name : "box"; *name && n < BOX_HOSTNAME_BYTES - 1; name++) {
         bool fine = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') ||
                     (*name >= '0' && *name <= '9') || *name == '.' || (*name == '-' && n);
-        p->hostname[n++] = fine ? *name : '-';
+        out[n++] = fine ? *name : '-';
     }
-    p->hostname[n] = 0;
+    out[n] = 0;
 }
 
 static int check_spec(struct plan *p, struct err *e)
@@ -136,7 +135,7 @@ static int check_spec(struct plan *p, struct err *e)
         return -1;
     if (is_below(p->cwd, "/proc") || is_below(p->cwd, "/sys"))
         return err_set(e, ERR_INPUT, "working directory %s: not below /proc or /sys", p->cwd);
-    set_hostname(p);
+    box_hostname(spec->hostname, p->hostname);
     return 0;
 }
 

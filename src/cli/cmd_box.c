@@ -251,10 +251,12 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     signals = catch_signals();
     if (box_start(s, &b, e) < 0)
         return -1;
+    db_close(c->db); /* there is time for that now, and no use of it any more */
+    c->db = NULL;
     diskwatch_init(&stop.disk, disk_bytes);
     if (timeout_ms)
         stop.at_mono_ns = clock_mono_ns() + timeout_ms * 1000000;
-    if (*box_unenforced(s, why, sizeof why))
+    if (*box_unenforced(b, why, sizeof why))
         log_note("not enforced here: %s", why);
     if (s->host_network)
         log_note(HOST_NETWORK_NOTE);

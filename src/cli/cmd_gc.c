@@ -83,7 +83,7 @@ struct house {
     size_t n_trees;
     struct db_attempt_dir *dirs;                /* that may go */
     size_t n_dirs;
-    struct map may_go; /* "runs/<run>/<attempt>" -> itself; and "<run>/<task>.checkpoint" */
+    struct map may_go; /* "runs/<run>/<attempt>" -> itself; "<run>/<task>.checkpoint" ... */
     int64_t young_unix_ms;
     bool dry_run;
     struct pack_count packed;
@@ -217,12 +217,14 @@ static int expand(struct house *h, struct err *e)
     return 0;
 }
 
-/* attempts that may go, the checkpoints of their tasks and the workspaces of their runs */
+/* attempts that may go, the checkpoints of their tasks, and what all of their runs had */
 static void mark_dirs(struct house *h)
 {
+    static const char *const of_run[] = {"workspace", "etc"};
+
     for (size_t i = 0; i < h->n_dirs; i++) {
         struct str dir = h->dirs[i].dir;
-        struct str checkpoint, workspace;
+        struct str checkpoint;
         size_t n = dir.len;
 
         map_put(&h->may_go, dir, &h->dirs[i]);
@@ -234,8 +236,10 @@ static void mark_dirs(struct house *h)
         map_put(&h->may_go, checkpoint, &h->dirs[i]);
         while (n && dir.ptr[n - 1] != '/')
             n--;
-        workspace = str_of(arena_printf(&h->c->a, "%.*sworkspace", (int)n, dir.ptr));
-        map_put(&h->may_go, workspace, &h->dirs[i]);
+        for (size_t k = 0; k < N_ELEMS(of_run); k++)
+            map_put(&h->may_go,
+                    str_of(arena_printf(&h->c->a, "%.*s%s", (int)n, dir.ptr, of_run[k])),
+                    &h->dirs[i]);
     }
 }
 

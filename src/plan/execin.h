@@ -8,6 +8,8 @@
 
 #include "plan/graph.h"
 
+#define EXEC_ROOT "minio://mlpipeline/v2/artifacts" /* pipeline root where nobody names one, */
+#define EXEC_ROOT_DIR "/minio/mlpipeline/v2/artifacts" /* and inside the box */
 #define EXEC_PARAM_DIR "/tmp/kfp/outputs" /* where output parameter files lie inside the box */
 
 struct exec_output {

@@ -99,6 +99,7 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
     jw_ki64(&w, "number", at->number);
     put_str(&w, "image", at->image_hex);
     put_words(&w, "lowers", (char *const *)at->lowers, at->n_lowers);
+    jw_kbool(&w, "hasEtc", at->has_etc);
     put_words(&w, "argv", at->argv, at->n_argv);
     put_words(&w, "env", at->env, at->n_env);
     put_str(&w, "cwd", at->cwd);
@@ -182,12 +183,12 @@ void result_reserve(int dir_fd)
         (void)unlinkat(dir_fd, RESERVE, 0);
 }
 
-/* on a full disk: into the blocks that were set aside, then to the name */
+/* into the blocks that were set aside, so that a full disk does not matter, then to the name */
 static int write_reserved(int dir_fd, const struct buf *b)
 {
     AUTO_FD int fd = openat(dir_fd, RESERVE, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 
-    if (fd < 0 || b->len > RESERVE_BYTES || pwrite(fd, b->ptr, b->len, 0) != (ssize_t)b->len ||
+    if (fd < 0 || b->overflow || b->len > RESERVE_BYTES || pwrite(fd, b->ptr, b->len, 0) != (ssize_t)b->len ||
         ftruncate(fd, (off_t)b->len) < 0)
         return -1;
     return renameat(dir_fd, RESERVE, dir_fd, "result.json");
@@ -242,11 +243,10 @@ int result_write(int dir_fd, const struct result *r, struct err *e)
         jw_str(&w, r->notices[i]);
     jw_end_arr(&w);
     jw_end_obj(&w);
-    if (write_json(dir_fd, "result.json", &b, e) < 0 &&
-        (b.overflow || write_reserved(dir_fd, &b) < 0))
-        return -1;
-    (void)unlinkat(dir_fd, RESERVE, 0);
-    return 0;
+    if (write_reserved(dir_fd, &b) == 0)
+        return 0;
+    (void)unlinkat(dir_fd, RESERVE, 0); /* a big result may need what it holds */
+    return write_json(dir_fd, "result.json", &b, e);
 }
 
 /* ---- reading --------------------------------------------------------------------------- */
@@ -407,6 +407,7 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
         .host_failures = (uint32_t)get_i64(&r, r.root, "hostFailures"),
         .host_retries = (uint32_t)get_i64(&r, r.root, "hostRetries"),
         .bare = get_bool(&r, r.root, "bare"),
+        .has_etc = get_bool(&r, r.root, "hasEtc"),
     };
     at->lowers = (const char **)get_words(&r, "lowers", &at->n_lowers);
     at->argv = get_words(&r, "argv", &at->n_argv);

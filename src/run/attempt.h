@@ -59,6 +59,7 @@ struct attempt {
     struct str image_hex;
     const char **lowers; /* top first */
     size_t n_lowers;
+    bool has_etc; /* lowers[0] is of box_etc_layer() */
     char **argv; /* NULL-terminated */
     size_t n_argv;
     char **env;
@@ -131,7 +132,7 @@ static inline bool result_ok(const struct result *r)
 
 int attempt_write(int dir_fd, const struct attempt *at, struct err *e);
 int attempt_read_in(struct arena *a, int dir_fd, struct attempt *out, struct err *e);
-/* result_reserve - set room aside, so that result_write works on a full disk. Best effort */
+/* result_reserve - set room aside for result_write, so that it works on a full disk. Best effort */
 void result_reserve(int dir_fd);
 int result_write(int dir_fd, const struct result *r, struct err *e);
 /* ERR_MISSING when the attempt has not ended */

@@ -372,7 +372,7 @@ int collect_outputs(struct collect *c, struct result *r, struct err *e)
     AUTO_JSON yyjson_doc *doc = NULL;
     json *root = NULL;
 
-    if (out_fd < 0 || params_fd < 0)
+    if (out_fd < 0 || (params_fd < 0 && c->at->n_params))
         return err_sys(e, errno, "open the attempt's output directories");
     buf_init(&text, LIMIT_VALUE_BYTES + 1);
     if (read_output_file(c, out_fd, &text, &doc, r, e) < 0)

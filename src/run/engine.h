@@ -33,7 +33,8 @@ struct image_use {
     struct str ref; /* as in the pipeline */
     char hex[DIGEST_HEX];
     struct image image;
-    bool asked; /* facts are filled */
+    bool asked;   /* facts are filled */
+    bool own_etc; /* its /etc cannot be covered by a layer, see lowers.c */
     struct image_facts facts;
 };
 
@@ -192,10 +193,8 @@ int task_outputs_from_hit(struct engine *en, struct task *t, const struct db_hit
 /* task_try_cache - 1: the task was closed from the cache */
 int task_try_cache(struct engine *en, struct job *j, struct err *e);
 
-/* bottom_lowers - the layers of an image, top first, with the layer below all of them; NULL on
- * failure */
-const char **bottom_lowers(struct engine *en, struct arena *a, const struct image *img, size_t *n,
-                           struct err *e);
+/* lowers_fill - at->lowers, all of it, of an attempt whose hostname and network are set */
+int lowers_fill(struct engine *en, struct job *j, struct attempt *at, struct err *e);
 
 /* launch.c: what the job holds while it runs */
 uint64_t job_memory_bytes(const struct engine *en, const struct job *j);

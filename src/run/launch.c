@@ -221,8 +221,7 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
         .host_failures = j->host_failures,
         .host_retries = en->o.host_retries,
     };
-    at->lowers = bottom_lowers(en, &j->a, img, &at->n_lowers, e);
-    if (!at->lowers)
+    if (lowers_fill(en, j, at, e) < 0)
         return -1;
     fill_argv(j, at);
     if (!at->n_argv)

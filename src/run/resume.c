@@ -211,7 +211,7 @@ static int graph_of_run(struct engine *en, const struct db_run *row, struct err 
     en->g.resource_name = str_of(en->name);
     en->g.create_time = arena_str(&en->a, str_of(when));
     en->g.root_uri =
-        en->p.default_root.len ? en->p.default_root : STR("minio://mlpipeline/v2/artifacts");
+        en->p.default_root.len ? en->p.default_root : STR(EXEC_ROOT);
     for (size_t i = 0; i < en->g.root->in.n_artifacts; i++)
         root_input_place(en, &en->g.root->in.artifacts[i]);
     return 0;

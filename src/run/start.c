@@ -19,7 +19,6 @@
 #include "spec/macro.h"
 #include "version.h"
 
-#define DEFAULT_ROOT "minio://mlpipeline/v2/artifacts"
 
 /* "churn-training-x7k2p": the run's name when none was given, and the resource name that
  * pipeline code sees */
@@ -132,7 +131,7 @@ int engine_prepare(struct engine *en, const struct run_request *rq, struct err *
     en->g.resource_name = str_of(suffixed(&en->a, en->p.name));
     en->g.run_name = rq->name ? str_of(rq->name) : en->g.resource_name;
     en->g.create_time = arena_str(&en->a, str_of(when));
-    en->g.root_uri = en->p.default_root.len ? en->p.default_root : STR(DEFAULT_ROOT);
+    en->g.root_uri = en->p.default_root.len ? en->p.default_root : STR(EXEC_ROOT);
     snprintf(en->name, sizeof en->name, "%.*s", STR_ARG(en->g.run_name));
     en->parent = rq->parent;
     en->from = str_of(rq->from_task ? rq->from_task : "");

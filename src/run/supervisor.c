@@ -148,14 +148,21 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
 {
     static const char *const writable[] = {"/minio", "/gcs",    "/s3",
                                            "/.local", "/.cache", "/.config"};
+    /* All that lies here are mounts, of outputs and inputs; elsewhere an image may have files. */
+    static const struct box_mount artifacts_dir = {.kind = BOX_TMPFS,
+                                                   .dst = EXEC_ROOT_DIR,
+                                                   .sealed = true,
+                                                   .mode = 0755,
+                                                   .size_bytes = 64 * KIB};
     const struct attempt *at = &s->at;
     size_t n = 0;
-    struct box_mount *mounts = arena_alloc(&s->a, (at->n_mounts + at->pod.n_volumes + 3) * sizeof *mounts);
+    struct box_mount *mounts = arena_alloc(&s->a, (at->n_mounts + at->pod.n_volumes + 4) * sizeof *mounts);
     char **env;
     struct box_spec spec = {
         .hostname = at->hostname.ptr,
         .lowers = at->lowers,
         .n_lowers = at->n_lowers,
+        .has_etc = at->has_etc,
         .userxattr = geteuid() != 0,
         .scratch = arena_printf(&s->a, "%s/box", dir),
         .argv = at->argv,
@@ -179,16 +186,20 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
     if (make_dir(s, "box", 0700, e) < 0)
         return -1;
     if (!at->bare) {
-        if (make_dir(s, "out", 0777, e) < 0 || make_dir(s, "params", 0777, e) < 0)
+        if (make_dir(s, "out", 0777, e) < 0 ||
+            (at->n_params && make_dir(s, "params", 0777, e) < 0))
             return -1;
+        if (str_starts(at->task_root_path, EXEC_ROOT_DIR "/"))
+            mounts[n++] = artifacts_dir;
         mounts[n++] = (struct box_mount){.kind = BOX_BIND,
                                          .src = arena_printf(&s->a, "%s/out", dir),
                                          .dst = at->task_root_path.ptr,
                                          .rw = true};
-        mounts[n++] = (struct box_mount){.kind = BOX_BIND,
-                                         .src = arena_printf(&s->a, "%s/params", dir),
-                                         .dst = EXEC_PARAM_DIR,
-                                         .rw = true};
+        if (at->n_params)
+            mounts[n++] = (struct box_mount){.kind = BOX_BIND,
+                                             .src = arena_printf(&s->a, "%s/params", dir),
+                                             .dst = EXEC_PARAM_DIR,
+                                             .rw = true};
     }
     for (size_t i = 0; i < at->n_mounts; i++)
         mounts[n++] = (struct box_mount){.kind = BOX_BIND,
@@ -402,7 +413,7 @@ static int own_outputs(struct supervisor *s, struct err *e)
     if (s->at.bare)
         return 0;
     if (box_own_tree(s->box, s->dir_fd, "out", e) < 0 ||
-        box_own_tree(s->box, s->dir_fd, "params", e) < 0)
+        (s->at.n_params && box_own_tree(s->box, s->dir_fd, "params", e) < 0))
         return err_at(e, "outputs");
     return 0;
 }
