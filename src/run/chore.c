@@ -431,7 +431,7 @@ int chore_fill(struct engine *en, struct job *j)
 {
     const struct retry_policy retry = task_retry(en, j->t);
     const struct io_defs *defs = &j->t->def->component->out;
-    struct attempt *at = &j->at;
+    struct attempt *at = j->at;
 
     *at = (struct attempt){.run_id = str_of(en->id),
                            .task_path = j->t->path,

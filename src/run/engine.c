@@ -91,7 +91,7 @@ void job_landed(struct job *j)
 {
     j->planned = false;
     j->plan = (struct exec_plan){0};
-    j->at = (struct attempt){0};
+    j->at = NULL;
     arena_done(&j->a);
 }
 

@@ -38,7 +38,8 @@ struct image_use {
     struct image_facts facts;
 };
 
-/* what the engine keeps about one container task; task->user */
+/* what the engine keeps about one container task; task->user. A wide loop has ten thousand of these:
+ * what only a task in flight needs is in its arena. */
 struct job {
     struct engine *en;
     struct task *t;
@@ -60,7 +61,7 @@ struct job {
     bool shim;
     const char *rel; /* "<run>/<task>.<attempt>" of the current attempt */
     int dir_fd, pidfd;
-    struct attempt at;
+    struct attempt *at; /* the current one, of a; NULL: none */
     int64_t started_mono_ns;
     uint64_t timer;      /* backoff */
     bool waiting;        /* for a slot, in en->waiting */

@@ -267,13 +267,13 @@ struct str gpus_json(struct job *j)
     AUTO_BUF struct buf b = {0};
     struct jw w;
 
-    if (!j->at.n_gpus)
+    if (!j->at->n_gpus)
         return (struct str){"", 0};
     buf_init(&b, 0);
     jw_init(&w, &b);
     jw_arr(&w);
-    for (size_t i = 0; i < j->at.n_gpus; i++)
-        jw_str(&w, j->at.gpus[i].id);
+    for (size_t i = 0; i < j->at->n_gpus; i++)
+        jw_str(&w, j->at->gpus[i].id);
     jw_end_arr(&w);
     return arena_str(&j->a, (struct str){buf_str(&b), b.len});
 }
@@ -291,6 +291,7 @@ void gpus_handed(struct job *j)
 
 void gpus_ended(struct engine *en, const struct job *j)
 {
-    en->gpus_used -=
-        j->at.n_gpus < en->gpus_used ? (uint32_t)j->at.n_gpus : en->gpus_used;
+    size_t n = j->at ? j->at->n_gpus : 0;
+
+    en->gpus_used -= n < en->gpus_used ? (uint32_t)n : en->gpus_used;
 }

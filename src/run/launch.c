@@ -187,7 +187,7 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
 {
     struct run_task_opts own = run_task_opts_in(&j->a, &en->o, j->t->def->key, j->t->path);
     const struct image *img = &j->image->image;
-    struct attempt *at = &j->at;
+    struct attempt *at = j->at;
     const char *checkpoint;
 
     *at = (struct attempt){
@@ -352,7 +352,11 @@ int task_launch(struct engine *en, struct task *t, struct err *e)
         en->blocked_by_memory = true;
         return 0;
     }
-    if (rc < 0 || (j->work.kind == WORK_BOX ? fill_box(en, j, &why) : chore_fill(en, j))  < 0 || attempt_write(j->dir_fd, &j->at, &why) < 0) {
+    if (rc == 1) {
+        j->at = arena_alloc(&j->a, sizeof *j->at);
+        rc = j->work.kind == WORK_BOX ? fill_box(en, j, &why) : chore_fill(en, j);
+    }
+    if (rc < 0 || attempt_write(j->dir_fd, j->at, &why) < 0) {
         admit_give(en->home_fd, j->rel);
         gpus_drop(en, j);
         return task_fail(en, t, &why, e) < 0 ? -1 : 1;

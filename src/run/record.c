@@ -73,11 +73,12 @@ static int adopt(struct engine *en, struct task *t, const struct db_task *row, s
     if (j->dir_fd < 0)
         return err_sys(e, errno, "open the attempt of task %.*s", STR_ARG(t->path));
     j->rel = arena_printf(&en->a, "%s/%s", en->id, rel);
-    if (attempt_read_in(&j->a, j->dir_fd, &j->at, e) < 0)
+    j->at = arena_alloc(&j->a, sizeof *j->at);
+    if (attempt_read_in(&j->a, j->dir_fd, j->at, e) < 0)
         return -1;
     t->state = TASK_RUNNING;
     j->adopted = true;
-    en->gpus_used += (uint32_t)j->at.n_gpus;
+    en->gpus_used += (uint32_t)j->at->n_gpus;
     j->started_mono_ns = clock_mono_ns() - (clock_unix_ms() - row->started_unix_ms) * 1000000;
     en->running++;
     engine_notice(en, t, "task %.*s still runs: adopted", STR_ARG(t->path));

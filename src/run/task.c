@@ -245,7 +245,7 @@ static void plan_retry(struct engine *en, struct job *j, const struct result *r)
 
 static void network_hint(struct engine *en, struct job *j)
 {
-    if (!j->at.network_host && runlog_wants_network(j->dir_fd))
+    if (!j->at->network_host && runlog_wants_network(j->dir_fd))
         engine_notice(en, j->t,
                       "task %.*s looked for the network, and boxes have none "
                       "(--network host opens it)",
@@ -273,7 +273,7 @@ int task_ended(struct engine *en, struct job *j, struct err *e)
                             .finished_unix_ms = clock_unix_ms(),
                             .enforced = STR("{}")};
     ids = arena_alloc(&j->a, (r.n_artifacts + 1) * sizeof *ids);
-    if (commit_attempt(en->env->db, &j->at, &r, &won, &verdict, ids, e) < 0)
+    if (commit_attempt(en->env->db, j->at, &r, &won, &verdict, ids, e) < 0)
         return -1;
     en->running--;
     en->cpu_millis_used -= job_cpu_millis(j) < en->cpu_millis_used ? job_cpu_millis(j)
