@@ -123,7 +123,7 @@ $(B)/uapi/.done:
 
 # ---- generated -----------------------------------------------------------------------------
 ASSETS := $(B)/gen/shim.tar $(B)/gen/schema.sql $(B)/init-stub \
-    src/assets/report.html src/assets/mlmd.sql
+    src/assets/report.html src/assets/mlmd.sql src/assets/views.sql
 SHIM := $(shell find src/assets/shim -name __pycache__ -prune -o -print 2>/dev/null)
 .PHONY: FORCE
 $(B)/gen/version.h: FORCE

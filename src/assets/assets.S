@@ -14,6 +14,7 @@ asset_\name\()_end:
     asset init, "init-stub"
     asset shim, "gen/shim.tar"
     asset schema, "gen/schema.sql"
+    asset views, "src/assets/views.sql"
     asset mlmd, "src/assets/mlmd.sql"
     asset report, "src/assets/report.html"
 

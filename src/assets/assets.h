@@ -16,6 +16,9 @@ extern const char asset_shim_start[], asset_shim_end[];
 /* The SQL of src/lineage/schema, in the order of the file names. */
 extern const char asset_schema_start[], asset_schema_end[];
 
+/* The SQL of the views for `dugout sql`. */
+extern const char asset_views_start[], asset_views_end[];
+
 /* The frame of a report: an HTML document with slots {{title}}, {{class}}, {{body}}. */
 extern const char asset_report_start[], asset_report_end[];
 

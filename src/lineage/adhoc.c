@@ -10,6 +10,7 @@
  */
 #include "lineage/adhoc.h"
 
+#include "assets/assets.h"
 #include "base/clock.h"
 #include "lineage/sql.h"
 
@@ -184,6 +185,11 @@ static int run_one(struct db *d, struct fence *f, struct str text,
     return rc;
 }
 
+int db_views_make(struct db *d, struct err *e)
+{
+    return db_exec(d, asset_views_start, e);
+}
+
 int db_sql(struct db *d, struct str text, int64_t timeout_ms,
            const struct db_sink *sink, struct err *e)
 {
@@ -194,6 +200,8 @@ int db_sql(struct db *d, struct str text, int64_t timeout_ms,
     must(!db_is_writable(d));
     if (text.len > SQL_BYTES_MAX)
         return err_set(e, ERR_LIMIT, "sql: over %d bytes", SQL_BYTES_MAX);
+    if (db_views_make(d, e) < 0)
+        return -1;
     (void)sqlite3_set_authorizer(d->sql, look_at, &f);
     sqlite3_progress_handler(d->sql, STEPS_A_LOOK, look_at_clock, &f);
     rc = run_one(d, &f, text, sink, e);
@@ -206,9 +214,9 @@ int db_sql_views(struct db *d, const struct db_sink *sink, struct err *e)
 {
     static const char sql[] =
         "SELECT s.name AS view, group_concat(c.name, ', ') AS columns"
-        " FROM sqlite_schema s CROSS JOIN pragma_table_info(s.name) c"
+        " FROM sqlite_temp_schema s CROSS JOIN pragma_table_info(s.name) c"
         " WHERE s.type = 'view' GROUP BY s.name ORDER BY s.rowid";
     struct fence f = {0};
 
-    return run_one(d, &f, STR(sql), sink, e);
+    return db_views_make(d, e) < 0 ? -1 : run_one(d, &f, STR(sql), sink, e);
 }

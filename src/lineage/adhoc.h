@@ -19,16 +19,19 @@ struct db_sink {
     void *ctx;
 };
 
-/* db_sql - run one SELECT
+/* db_views_make - make the views for people, in memory, on this connection alone; once */
+int db_views_make(struct db *d, struct err *e);
+
+/* db_sql - run one SELECT, with the views
  *
- * d           opened with DB_READ, for nothing else afterwards
+ * d           opened with DB_READ, for nothing else before or afterwards
  * timeout_ms  0 = none
  * ERR_INPUT with the place for what is no SQL, for a second statement, and for anything
  * that is more than reading; ERR_LIMIT when it took too long */
 int db_sql(struct db *d, struct str text, int64_t timeout_ms,
            const struct db_sink *sink, struct err *e);
 
-/* db_sql_views - the views made for this: a row each, its name and its columns */
+/* db_sql_views - the views made for this: a row each, its name and its columns; d as for db_sql() */
 int db_sql_views(struct db *d, const struct db_sink *sink, struct err *e);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lineage_record_test.c - states that move once, what is read back, JSON, cache */
+#include "lineage/adhoc.h"
 #include "lineage_t.h"
 
 static const char *const uuid1 = "11111111-1111-4111-8111-111111111111";
@@ -789,6 +790,7 @@ static void views_for_people_answer(void)
     OK(db_begin(d, DB_DURABLE, e));
     OK(db_tag_set(d, STR("m:prod"), 1, false, BY("ada", 1), NULL, e));
     OK(db_commit(d, e));
+    OK(db_views_make(d, e));
     for (size_t i = 0; i < N_ELEMS(views); i++) {
         AUTO_FREE char *sql = xasprintf("SELECT count(*) FROM %s", views[i]);
         CHECK_INT(sql_i64(d, sql), 1);
