@@ -361,7 +361,7 @@ static void a_mark_flags_equal_bytes_and_all_downstream_until_it_is_lifted(void)
     buf_reset(&got);
     flagged_text(&got);
     CHECK_STR(buf_str(&got), "10 ");
-    CHECK_INT(sql_i64(d, "SELECT count(*) FROM revocations WHERE lifted_at IS NULL"),
+    CHECK_INT(sql_i64(d, "SELECT count(*) FROM revocation WHERE lifted_ms IS NULL"),
               1);
     story_end();
 }
