@@ -144,7 +144,8 @@ static int thin_layer(struct load *l, struct pile *p, const char *chain, struct 
     u = unit_new(l, id, "", 0);
     unit_dir(l, u);
     (void)snprintf(path, sizeof(path), "%s/fs", u->dir);
-    if (fd_mkdirs(l->tmp_fd, path, 0755, e) < 0)
+    if (fd_mkdirs(l->tmp_fd, u->dir, 0700, e) < 0 ||
+        fd_mkdirs(l->tmp_fd, path, 0755, e) < 0)
         return -1;
     dir = openat(l->tmp_fd, u->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     fs = openat(l->tmp_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

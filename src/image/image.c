@@ -145,9 +145,11 @@ static void ids_of(struct arena *a, struct store *s, const struct image_config *
               out->n, out->at, out->chain, out->thin);
 }
 
+/* older versions left layers open to readers of the home */
 static void add_layer(struct arena *a, struct store *s, const char *id,
                       struct image *out)
 {
+    (void)store_shut(store_dir_fd(s, STORE_LAYERS), id);
     out->layers[out->n_layers++] =
         arena_printf(a, "%s/layers/%s/fs", store_home(s), id);
 }

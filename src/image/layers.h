@@ -7,6 +7,9 @@
  *   layers/<id>/implied   paths, NUL after each; absent when there are none
  *   layers/<id>/empty     exists when fs/ holds nothing and can be left out of a stack
  *   layers/userxattr      exists when opaque directories are marked with user.overlay.*
+ *
+ * layers/<id>/ is 0700: an image has directories where everybody may write (its /tmp),
+ * and who may read a home must not be everybody there.
  */
 #ifndef IMAGE_LAYERS_H
 #define IMAGE_LAYERS_H

@@ -156,6 +156,8 @@ int load_refresh(struct load *l, const char *id, bool *there, struct err *e)
                        AT_SYMLINK_NOFOLLOW) == 0;
     if (!*there && errno != ENOENT)
         return err_sys(e, errno, "refresh layer %.12s", id);
+    if (*there)
+        (void)store_shut(store_dir_fd(l->store, STORE_LAYERS), id);
     return 0;
 }
 

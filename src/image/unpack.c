@@ -61,7 +61,7 @@ static int drain(struct feed *f, struct err *e)
 static int make_dirs(int tmp_fd, const char *dir, int *dir_fd, int *fs_fd, struct err *e)
 {
     (void)umask(0);
-    if (mkdirat(tmp_fd, dir, 0755) < 0)
+    if (mkdirat(tmp_fd, dir, 0700) < 0)
         return err_sys(e, errno, "make a directory for the layer");
     *dir_fd = openat(tmp_fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (*dir_fd < 0 || mkdirat(*dir_fd, "fs", 0755) < 0)

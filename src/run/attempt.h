@@ -7,8 +7,9 @@
  *   lock          flock'ed for life by the supervisor: held = alive
  *   pid           "<pid> <start ticks> <boot id>": only for signalling
  *   log           what the task printed; log.tail is the ring of the newest bytes past half
- *   out/          the task root, bind-mounted read-write
- *   params/       output parameter files, bind-mounted read-write
+ *   io/           0700, a door as in door.c, since what is in it is for any uid of the box
+ *     out/        the task root, bind-mounted read-write
+ *     params/     output parameter files, bind-mounted read-write
  *   box/          scratch of the box (overlay upper), gone when it ended
  *   result.json   how it ended (supervisor, by rename). Its presence ends the attempt.
  *
@@ -27,6 +28,8 @@
 #include "run/work.h"
 
 #define ATTEMPT_VERSION 2
+#define ATTEMPT_OUT "io/out"
+#define ATTEMPT_PARAMS "io/params"
 
 struct attempt_mount {
     const char *src, *dst;

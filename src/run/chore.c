@@ -362,6 +362,7 @@ int chore_fetched(const struct engine *en, const struct task *t, struct err *e)
 static int plan_copy(struct engine *en, struct job *j, struct err *e)
 {
     struct str path = exec_uri_to_path(&j->a, j->work.artifact.uri);
+    const char *inside;
 
     if (!en->p.workspace)
         return err_set(
@@ -373,7 +374,7 @@ static int plan_copy(struct engine *en, struct job *j, struct err *e)
     if (has_dots(path))
         return err_set(e, ERR_INPUT, "\"..\" is not allowed in %.*s", STR_ARG(path));
     j->work.copy_to = str_of(arena_printf(&j->a, ".artifacts/%.*s", STR_ARG(path)));
-    return kube_make_workspace(en, e);
+    return kube_make_workspace(en, &j->a, &inside, e);
 }
 
 static int plan_import(struct engine *en, struct job *j, struct err *e)

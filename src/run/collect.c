@@ -163,9 +163,9 @@ static int store_place(struct collect *c, const struct place *p, struct result_a
             to = *p;
             to.rel = str_of(arena_printf(c->a, "%.*s%.*s", STR_ARG(dir), (int)n, target));
         } else {
-            AUTO_FD int out_fd = openat(c->dir_fd, "out", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            AUTO_FD int out_fd = openat(c->dir_fd, ATTEMPT_OUT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
             AUTO_FD int params_fd =
-                openat(c->dir_fd, "params", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                openat(c->dir_fd, ATTEMPT_PARAMS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
             if (!locate(c, str_of(arena_strndup(c->a, target, (size_t)n)), out_fd, params_fd, &to))
                 return 0;
             return store_place(c, &to, f, r, depth + 1, e);
@@ -366,8 +366,8 @@ static bool same_as_input(struct collect *c, struct result_artifact *f)
 
 int collect_outputs(struct collect *c, struct result *r, struct err *e)
 {
-    AUTO_FD int out_fd = openat(c->dir_fd, "out", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_FD int params_fd = openat(c->dir_fd, "params", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int out_fd = openat(c->dir_fd, ATTEMPT_OUT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int params_fd = openat(c->dir_fd, ATTEMPT_PARAMS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     AUTO_BUF struct buf text = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     json *root = NULL;

@@ -26,6 +26,7 @@
 #include "lineage/record.h"
 #include "plan/taskconfig.h"
 #include "run/chore.h"
+#include "run/door.h"
 #include "run/modelcar.h"
 #include "spec/placeholder.h"
 
@@ -324,18 +325,12 @@ int kube_plan_image(const struct job *j, struct err *e)
 /* ---- the workspace ------------------------------------------------------------------
  */
 
-const char *kube_workspace(const struct engine *en, struct arena *a)
+int kube_make_workspace(const struct engine *en, struct arena *a, const char **inside,
+                        struct err *e)
 {
-    return arena_printf(a, "%s/runs/%s/workspace", en->env->home, en->id);
-}
+    const char *dir = arena_printf(a, "%s/runs/%s/workspace", en->env->home, en->id);
 
-int kube_make_workspace(const struct engine *en, struct err *e)
-{
-    if (mkdirat(en->run_fd, "workspace", 0700) < 0 && errno == EEXIST)
-        return 0;
-    if (fchmodat(en->run_fd, "workspace", 0777, 0) < 0) /* images run as any uid */
-        return err_sys(e, errno, "make the run's workspace");
-    return 0;
+    return door_make(a, dir, inside, e);
 }
 
 static bool mentions(const char *text)
@@ -730,11 +725,12 @@ static int fill_init(struct engine *en, struct job *j, struct attempt *at,
 int kube_fill(struct engine *en, struct job *j, struct attempt *at, struct err *e)
 {
     const struct kube *k = j->kube.def;
+    const char *workspace;
 
     if (j->workspace) {
-        if (kube_make_workspace(en, e) < 0)
+        if (kube_make_workspace(en, &j->a, &workspace, e) < 0)
             return -1;
-        add_bind(j, at, kube_workspace(en, &j->a), NULL, WORKSPACE_PATH);
+        add_bind(j, at, workspace, NULL, WORKSPACE_PATH);
     }
     if (!k)
         return 0;

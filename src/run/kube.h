@@ -29,10 +29,10 @@ int kube_plan_image(const struct job *j, struct err *e);
 /* kube_plan_workspace - set j->workspace, once argv and env are known: does anything of
  * the task mention the workspace? ERR_INPUT when the pipeline has none. */
 int kube_plan_workspace(struct engine *en, struct job *j, struct err *e);
-/* kube_workspace - the directory of the run's workspace, in `a`; kube_make_workspace
- * makes it */
-const char *kube_workspace(const struct engine *en, struct arena *a);
-int kube_make_workspace(const struct engine *en, struct err *e);
+/* kube_make_workspace - the run's workspace; inside (in `a`) is what a box is given of
+ * it */
+int kube_make_workspace(const struct engine *en, struct arena *a, const char **inside,
+                        struct err *e);
 /* kube_opaque - does the task see something that its cache key cannot hold? */
 bool kube_opaque(const struct engine *en, const struct job *j);
 

@@ -17,6 +17,7 @@
 #include "lineage/record.h"
 #include "run/admit.h"
 #include "run/chore.h"
+#include "run/door.h"
 #include "run/engine.h"
 #include "run/modelcar.h"
 #include "run/kube.h"
@@ -188,7 +189,8 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
     struct run_task_opts own = run_task_opts_in(&j->a, &en->o, j->t->def->key, j->t->path);
     const struct image *img = &j->image->image;
     struct attempt *at = j->at;
-    const char *checkpoint;
+    const char *checkpoint = arena_printf(&j->a, "%s/runs/%s/%lld.checkpoint", en->env->home, en->id,
+                                          (long long)j->row);
 
     *at = (struct attempt){
         .run_id = str_of(en->id),
@@ -231,11 +233,8 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
     fill_env(en, j, at);
     fill_outputs(j, at);
     gpus_fill(en, j, at);
-    checkpoint = arena_printf(&j->a, "%s/runs/%s/%lld.checkpoint", en->env->home, en->id,
-                              (long long)j->row);
-    if (fd_mkdirs(AT_FDCWD, checkpoint, 0777, e) < 0)
+    if (door_make(&j->a, checkpoint, &checkpoint, e) < 0)
         return -1;
-    (void)chmod(checkpoint, 0777); /* the umask took the write bits; images run as any uid */
     add_mount(&j->a, at, checkpoint, "/run/dugout/checkpoint", true);
     if (j->shim)
         add_mount(&j->a, at, j->image->facts.shim_dir.ptr, SHIM_MOUNT, false);

@@ -24,6 +24,7 @@
 
 #define BOTTOM_DIR "layers/bottom" /* 0700: others may read a home, not write where all may write */
 #define BOTTOM BOTTOM_DIR "/fs"
+#define OLD_BOTTOM "envs/bottom" /* of older versions, which may still run tasks on it */
 #define ETC "etc"
 
 static const struct {
@@ -52,6 +53,7 @@ static int make_bottom(int home_fd, struct err *e)
 {
     AUTO_FD int dir = -1;
 
+    (void)store_shut(home_fd, OLD_BOTTOM);
     if (fd_mkdirs(home_fd, BOTTOM_DIR, 0700, e) < 0 || fd_mkdirs(home_fd, BOTTOM, 0755, e) < 0)
         return -1;
     dir = openat(home_fd, BOTTOM, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -186,18 +186,18 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
     if (make_dir(s, "box", 0700, e) < 0)
         return -1;
     if (!at->bare) {
-        if (make_dir(s, "out", 0777, e) < 0 ||
-            (at->n_params && make_dir(s, "params", 0777, e) < 0))
+        if (make_dir(s, "io", 0700, e) < 0 || make_dir(s, ATTEMPT_OUT, 0777, e) < 0 ||
+            (at->n_params && make_dir(s, ATTEMPT_PARAMS, 0777, e) < 0))
             return -1;
         if (str_starts(at->task_root_path, EXEC_ROOT_DIR "/"))
             mounts[n++] = artifacts_dir;
         mounts[n++] = (struct box_mount){.kind = BOX_BIND,
-                                         .src = arena_printf(&s->a, "%s/out", dir),
+                                         .src = arena_printf(&s->a, "%s/" ATTEMPT_OUT, dir),
                                          .dst = at->task_root_path.ptr,
                                          .rw = true};
         if (at->n_params)
             mounts[n++] = (struct box_mount){.kind = BOX_BIND,
-                                             .src = arena_printf(&s->a, "%s/params", dir),
+                                             .src = arena_printf(&s->a, "%s/" ATTEMPT_PARAMS, dir),
                                              .dst = EXEC_PARAM_DIR,
                                              .rw = true};
     }
@@ -274,7 +274,7 @@ static void stop_for_time(struct supervisor *s, int timer)
 
 static void watch_disk(struct supervisor *s, int timer)
 {
-    static const char *const names[] = {"out", "params"};
+    static const char *const names[] = {ATTEMPT_OUT, ATTEMPT_PARAMS};
     char human[24];
 
     if (s->killing || s->dying ||
@@ -412,8 +412,8 @@ static int own_outputs(struct supervisor *s, struct err *e)
 {
     if (s->at.bare)
         return 0;
-    if (box_own_tree(s->box, s->dir_fd, "out", e) < 0 ||
-        (s->at.n_params && box_own_tree(s->box, s->dir_fd, "params", e) < 0))
+    if (box_own_tree(s->box, s->dir_fd, ATTEMPT_OUT, e) < 0 ||
+        (s->at.n_params && box_own_tree(s->box, s->dir_fd, ATTEMPT_PARAMS, e) < 0))
         return err_at(e, "outputs");
     return 0;
 }

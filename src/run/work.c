@@ -22,6 +22,7 @@
 #include "base/limits.h"
 #include "box/box.h"
 #include "run/attempt.h"
+#include "run/door.h"
 #include "store/pack.h"
 #include "store/tree.h"
 
@@ -278,8 +279,9 @@ static int copy_tree(struct store *s, const char *hex, int parent, const char *n
 static int copy_out(struct arena *a, struct store *s, const struct attempt *at,
                     const struct result_artifact *f, struct err *e)
 {
-    const char *workspace = arena_printf(a, "%.*s/runs/%.*s/workspace",
-                                         STR_ARG(at->home), STR_ARG(at->run_id));
+    const char *workspace =
+        door_inside(a, arena_printf(a, "%.*s/runs/%.*s/workspace", STR_ARG(at->home),
+                                    STR_ARG(at->run_id)));
     char from[LIMIT_PATH_BYTES], rel[LIMIT_PATH_BYTES];
     AUTO_FD int parent = -1;
     const char *name = NULL;
@@ -341,7 +343,7 @@ static int make_volume(struct arena *a, const struct attempt *at, struct result 
     struct err why;
 
     *slash = 0;
-    if (fd_mkdirs(AT_FDCWD, parent, 0755, e) < 0)
+    if (fd_mkdirs(AT_FDCWD, parent, 0700, e) < 0) /* a door: volumes are for any uid */
         return -1;
     if (mkdir(k->path.ptr, 0700) < 0 || chmod(k->path.ptr, 0777) < 0) {
         if (errno != EEXIST)

@@ -86,6 +86,9 @@ int store_tmp_dir(struct store *s, const char *prefix, char name[STORE_TMP_NAME]
                   int *lock_fd, struct err *e);
 /* store_drop - rename NAME of dir_fd into trash/ and remove it; absent is success */
 int store_drop(struct store *s, int dir_fd, const char *name, struct err *e);
+/* store_shut - make the mode of the directory NAME of dir_fd 0700; true when it was another. Who may
+ * read a home must not reach places in it that an image or a task has opened to everybody. */
+bool store_shut(int dir_fd, const char *name);
 /* store_pin - keep layers/<hex> or checkouts/<hex> from gc while *gives_fd is open
  * (several may); ERR_MISSING when it is not there */
 int store_pin(struct store *s, enum store_dir d, const char *hex, int *gives_fd,

@@ -91,6 +91,23 @@ static void check_blob(struct check *c, const char *hex)
         tell(c, CHECK_WRONG_BYTES, hex, e.text, true, false);
 }
 
+/* ---- layers ---- */
+
+/* What is in a layer is the image's affair; that nobody else gets there is ours. */
+static void check_layer(struct check *c, const char *hex)
+{
+    int dir = c->store->dirs[STORE_LAYERS];
+    struct stat st;
+
+    if (fstatat(dir, hex, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
+        (st.st_mode & 0777) == 0700)
+        return;
+    if (!c->o->dry_run && store_shut(dir, hex))
+        tell(c, CHECK_MODE, hex, "is a layer that others could enter", false, false);
+    else
+        tell(c, CHECK_MODE, hex, "is a layer that others can enter", false, false);
+}
+
 /* ---- checkouts ---- */
 
 static bool move_checkout(struct check *c, const char *hex)
@@ -204,7 +221,7 @@ static int each_name(struct check *c, enum store_dir d,
     for (size_t i = 0; i < n; i++) {
         if (r == 0 && is_hex64(names[i]))
             fn(c, names[i]);
-        else if (r == 0)
+        else if (r == 0 && d != STORE_LAYERS) /* which has other names, too */
             tell(c, CHECK_STRAY, names[i], "is no digest: not ours", false, false);
         free(names[i]);
     }
@@ -220,7 +237,8 @@ int check_store(struct store *s, const struct check_opts *o, struct check_count 
     *out = (struct check_count){0};
     if (each_name(&c, STORE_BLOBS, check_blob, e) < 0 ||
         each_name(&c, STORE_PACKS, check_index, e) < 0 ||
-        each_name(&c, STORE_CHECKOUTS, check_checkout, e) < 0)
+        each_name(&c, STORE_CHECKOUTS, check_checkout, e) < 0 ||
+        each_name(&c, STORE_LAYERS, check_layer, e) < 0)
         return -1;
     return store_sync(s, e);
 }

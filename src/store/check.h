@@ -17,8 +17,9 @@ enum check_what {
     CHECK_WRONG_BYTES, /* a blob does not hash to its name, or is no regular file */
     CHECK_WRONG_TREE,  /* a directory is not what its tree object says */
     CHECK_NO_TREE,     /* a directory whose tree object is gone or damaged */
-    CHECK_MODE,        /* a blob that could be written to; its mode was put right */
-    CHECK_STRAY        /* a name that is no digest; left alone */
+    CHECK_MODE, /* a blob that could be written to, a layer that others could enter;
+                   mended */
+    CHECK_STRAY /* a name that is no digest; left alone */
 };
 
 struct check_finding {

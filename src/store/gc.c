@@ -381,10 +381,14 @@ static int sweep_digests(struct sweep *w, enum store_dir dir, enum gc_kind kind,
         return 0;
     if (!d)
         return err_sys(e, errno, "read %s", gc_kind_name(kind));
-    for (struct dirent *ent = next_entry(d); ent; ent = next_entry(d))
-        if (is_hex64(ent->d_name) && !digest_set_has(live, ent->d_name) &&
-            is_old(w, dirfd(d), ent->d_name))
+    for (struct dirent *ent = next_entry(d); ent; ent = next_entry(d)) {
+        if (!is_hex64(ent->d_name))
+            continue;
+        if (kind == GC_LAYERS && !w->plan->dry_run)
+            (void)store_shut(dirfd(d), ent->d_name); /* an older version left it open */
+        if (!digest_set_has(live, ent->d_name) && is_old(w, dirfd(d), ent->d_name))
             list_add(&l, ent->d_name);
+    }
     (void)closedir(d);
     return go(w, w->store->dirs[dir], &l, kind, e);
 }

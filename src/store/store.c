@@ -264,6 +264,14 @@ int store_drop(struct store *s, int dir_fd, const char *name, struct err *e)
     return store_remove_tree(s, s->dirs[STORE_TRASH], trash, e);
 }
 
+bool store_shut(int dir_fd, const char *name)
+{
+    struct stat st;
+
+    return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+           (st.st_mode & 0777) != 0700 && fchmodat(dir_fd, name, 0700, 0) == 0;
+}
+
 int store_pin(struct store *s, enum store_dir d, const char *hex, int *gives_fd,
               struct err *e)
 {

@@ -11,10 +11,12 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 
 import pytest
 
 from conftest import BIN, out_param, pipeline, sh
+from hostile import dir_, docker, file_, tar_of
 
 GROUP, MEMBER, STRANGER, GID = "dugout", 34567, 34568, 34567
 
@@ -71,6 +73,13 @@ def base():
     shutil.rmtree(path, ignore_errors=True)
 
 
+def until(what, seconds=90):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.1)
+
+
 def mode(path) -> str:
     st = os.stat(path)
     return "%o %d:%d" % (stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid)
@@ -123,12 +132,19 @@ def test_without_the_group_a_home_is_the_owner_s_alone(base, tiny_tar):
     assert mode(etc.home) == "700 %d:%d" % (MEMBER, MEMBER)
 
 
+def layers(etc):
+    """Every layer of the home, without the marker file."""
+    return [p for p in (etc.home / "layers").iterdir() if p.is_dir()]
+
+
 def test_nothing_in_a_home_can_be_written_by_others(base, tiny_tar):
     etc = Etc(base)
     a_run(etc, tiny_tar)
+    for layer in layers(etc):
+        assert not stat.S_IMODE(layer.stat().st_mode) & 0o077, layer
     for root, dirs, files in os.walk(etc.home):
-        if root == str(etc.home):
-            dirs[:] = [d for d in dirs if d != "layers"]  # as the image has it, behind 0750
+        if root == str(etc.home / "layers"):
+            dirs[:] = []  # as the images have it, behind their doors
         for name in dirs + files:
             st = os.lstat(os.path.join(root, name))
             inside_an_attempt = "/runs/" in root + "/"  # out/ and params/ are the task's
@@ -136,6 +152,80 @@ def test_nothing_in_a_home_can_be_written_by_others(base, tiny_tar):
                 assert not st.st_mode & 0o022, (root, name, oct(st.st_mode))
     for run in (etc.home / "runs").iterdir():
         assert mode(run).split()[0] in ("750", "700", "2750")
+
+
+def open_image(etc, tiny_tar):
+    """Load `open:1`: three layers and a fourth on top, for the second one forgets what /tmp was."""
+    tiny = pathlib.Path(tiny_tar).read_bytes()
+    etc.ok("image", "load", docker(etc.base / "open.tar", [
+        tiny, tar_of(dir_("tmp", 0o1777), dir_("tmp/deep", 0o777), file_("tmp/all", b"x", 0o666)),
+        tar_of(file_("tmp/deep/x"))], name="open:1"))
+
+
+def writable(etc, where):
+    """What a reader of the home may write to below a directory of it. He asks the kernel himself."""
+    r = etc(str(where), "-mindepth", "1", "!", "-type", "l", "-writable", "-print", uid=MEMBER,
+            groups=[GID], program="/usr/bin/find")
+    assert r.rc == 0 or "Permission denied" in r.err, r
+    return r.out.split()
+
+
+def test_a_reader_of_the_home_writes_nowhere_in_layers(base, tiny_tar):
+    etc = Etc(base)
+    a_run(etc, tiny_tar)
+    open_image(etc, tiny_tar)
+    assert len(layers(etc)) == 5  # bottom, tiny, its two and the thin one
+    assert any((p / "fs/tmp").stat().st_mode & 0o002 for p in layers(etc) if (p / "fs/tmp").exists())
+    assert writable(etc, etc.home / "layers") == []
+    r = etc.ok("box", "--user", "5:5", "open:1", "--", "sh", "-c", "echo y >/tmp/deep/y; stat -c %a /tmp")
+    assert r.out == "1777\n"
+    # what a reader may do has not become less
+    member = {"uid": MEMBER, "groups": [GID]}
+    mine = base / "mine"
+    mine.mkdir()
+    os.chown(mine, MEMBER, MEMBER)
+    for args in (("image", "inspect", "open:1"), ("images",), ("image", "export", "tiny", mine / "x"),
+                 ("fsck",)):
+        etc.ok(*args, **member)
+
+
+@pytest.mark.parametrize("closed_by", [("box", "open:1", "--", "true"), ("fsck",), ("gc",)])
+def test_a_layer_that_an_older_version_left_open_is_closed(base, tiny_tar, closed_by):
+    etc = Etc(base)
+    open_image(etc, tiny_tar)
+    for layer in layers(etc):
+        layer.chmod(0o755)
+    assert writable(etc, etc.home / "layers")
+    r = etc("fsck", "--dry-run", "--json")
+    found = [x for x in json.loads(r.out)["findings"] if x["what"] == "wrong mode"]
+    assert sorted(x["name"] for x in found) == sorted(p.name for p in layers(etc)) and r.rc == 0
+    for layer in layers(etc):
+        layer.chmod(0o755)
+    etc.ok(*closed_by)
+    assert writable(etc, etc.home / "layers") == []
+
+
+def test_a_reader_of_the_home_writes_nowhere_while_a_task_runs(base, tiny_tar):
+    etc = Etc(base)
+    etc.ok("image", "import", tiny_tar, "--name", "tiny")
+    f = etc.base / "p.yaml"
+    f.write_text("# two documents\n" + pipeline({
+        "t": {**sh('umask 0; echo 1 >/kfp-workspace/w; echo 2 >"$DUGOUT_CHECKPOINT_DIR/c"; '
+                   'mkdir -p "$(dirname "$0")"; echo data >"$0"; mkdir -p "$(dirname "$1")"; '
+                   'printf 5 >"$1"; echo up; until [ -e /kfp-workspace/go ]; do sleep 0.1; done',
+                   "{{$.outputs.artifacts['d'].path}}", out_param("n")),
+              "art_out": {"d": "system.Dataset"}, "out": {"n": "NUMBER_INTEGER"}}})
+        + "\n---\n" + json.dumps({"platforms": {"kubernetes": {"pipelineConfig": {"workspace": {
+            "size": "1Gi"}}}}}))
+    etc.ok("run", "-d", f)
+    until(lambda: etc("logs", "@latest/t").out == "up\n")
+    assert writable(etc, etc.home) == []
+    given = [next(etc.home.glob("runs/*/" + p)) for p in (
+        "workspace/in/w", "*.checkpoint/in/c", "*/io/out", "*/io/params")]
+    assert all(p.stat().st_mode & 0o002 for p in given)
+    given[0].with_name("go").write_text("")
+    until(lambda: json.loads(etc("show", "@latest", "--json").out)["state"] == "SUCCEEDED")
+    assert writable(etc, etc.home) == []
 
 
 # ---- config files ---------------------------------------------------------------------------------

@@ -752,6 +752,17 @@ def test_a_checkpoint_survives_the_attempts_of_its_task(dugout, kube):
     assert dugout.ok("logs", "@latest/t").out == "attempt 0 of r-t\n"
 
 
+def test_a_checkpoint_of_an_older_version_is_found_where_that_one_left_it(dugout, kube):
+    path = kube({"t": sh('cd "$DUGOUT_CHECKPOINT_DIR" && cat step || { echo 41 >step; exit 1; }')})
+    assert dugout("run", path).rc == 1
+    door = next(dugout.home.glob("runs/*/*.checkpoint"))
+    (door / "in" / "step").rename(door / "step")
+    (door / "in").rmdir()
+    door.chmod(0o777)
+    dugout.ok("resume", "@latest")
+    assert dugout.ok("logs", "@latest/t").out == "41\n"
+
+
 def test_plan_knows_importers_and_volumes(dugout, kube, tmp_path):
     (tmp_path / "f").write_text("x")
     path = kube({"imp": {"art_out": {"artifact": "system.Dataset"}},
