@@ -33,7 +33,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-#define POOL "dugout"
 #define REST "rest"
 #define SLOTS_MAX 4096
 #define CPU_PERIOD_USEC 100000
@@ -68,7 +67,7 @@ static bool read_file(int dir, const char *name, char *out, size_t size)
     return n >= 0;
 }
 
-static uint64_t read_u64(int dir, const char *name)
+uint64_t cg_read_u64(int dir, const char *name)
 {
     char text[64];
 
@@ -76,7 +75,7 @@ static uint64_t read_u64(int dir, const char *name)
 }
 
 /* the number after "KEY " at the start of a line */
-static uint64_t read_key(int dir, const char *name, const char *key)
+uint64_t cg_read_key(int dir, const char *name, const char *key)
 {
     char text[4096];
     size_t n = strlen(key);
@@ -136,9 +135,9 @@ static int open_base(const struct cg_tree *t)
 
     (void)snprintf(path, sizeof path, "%s%s", t->mount, geteuid() == 0 ? "" : t->own);
     n = strlen(path);
-    if (n > sizeof "/" POOL "/" REST &&
-        strcmp(path + n - (sizeof "/" POOL "/" REST - 1), "/" POOL "/" REST) == 0)
-        path[n - (sizeof "/" POOL "/" REST - 1)] = 0; /* where make_room() put us */
+    if (n > sizeof "/" CG_POOL "/" REST &&
+        strcmp(path + n - (sizeof "/" CG_POOL "/" REST - 1), "/" CG_POOL "/" REST) == 0)
+        path[n - (sizeof "/" CG_POOL "/" REST - 1)] = 0; /* where make_room() put us */
     return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
@@ -158,14 +157,14 @@ static int own_pool(int fd)
 /* the pool below the base; -1 when it cannot be had, as with one that is another user's */
 static int open_pool(const struct cg_tree *t, int base)
 {
-    int fd = openat(base, POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(base, CG_POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     uint64_t limit;
 
     if (fd >= 0 || errno != ENOENT)
         return own_pool(fd);
-    if (mkdirat(base, POOL, 0700) < 0 && errno != EEXIST)
+    if (mkdirat(base, CG_POOL, 0700) < 0 && errno != EEXIST)
         return -1;
-    fd = own_pool(openat(base, POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    fd = own_pool(openat(base, CG_POOL, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     limit = geteuid() == 0 ? parent_limit() : 0;
     if (fd >= 0 && !t->v2 && (t->controllers & (1U << CG_MEMORY))) {
         (void)write_file(fd, "memory.use_hierarchy", "1");
@@ -184,8 +183,8 @@ static void make_room(int base)
     AUTO_FD int to = -1;
     struct err e;
 
-    (void)mkdirat(base, POOL "/" REST, 0755);
-    to = openat(base, POOL "/" REST "/cgroup.procs", O_WRONLY | O_CLOEXEC);
+    (void)mkdirat(base, CG_POOL "/" REST, 0755);
+    to = openat(base, CG_POOL "/" REST "/cgroup.procs", O_WRONLY | O_CLOEXEC);
     if (list < 0 || to < 0 || fd_read_all(list, &procs, MIB, &e) < 0)
         return;
     for (char *p = procs.ptr; p && *p;) {
@@ -236,7 +235,7 @@ static int open_slot(int pool, unsigned n)
     char name[24];
     int fd;
 
-    (void)snprintf(name, sizeof name, "slot-%u", n);
+    (void)snprintf(name, sizeof name, CG_SLOT "%u", n);
     fd = openat(pool, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT && (mkdirat(pool, name, 0755) == 0 || errno == EEXIST))
         fd = openat(pool, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -410,13 +409,13 @@ static uint64_t oom_kills(const struct cg_slot *s)
 
     if (d < 0)
         return 0;
-    return d == s->v2_dir ? read_key(d, "memory.events", "oom_kill")
-                          : read_key(d, "memory.oom_control", "oom_kill");
+    return d == s->v2_dir ? cg_read_key(d, "memory.events", "oom_kill")
+                          : cg_read_key(d, "memory.oom_control", "oom_kill");
 }
 
 static uint64_t pids_hits(const struct cg_slot *s)
 {
-    return s->dir[CG_PIDS] < 0 ? 0 : read_key(s->dir[CG_PIDS], "pids.events", "max");
+    return s->dir[CG_PIDS] < 0 ? 0 : cg_read_key(s->dir[CG_PIDS], "pids.events", "max");
 }
 
 static void note_counters(struct cg_slot *s, uint64_t limit_bytes)
@@ -427,16 +426,16 @@ static void note_counters(struct cg_slot *s, uint64_t limit_bytes)
     s->oom_at_start = oom_kills(s);
     s->pids_hit_at_start = pids_hits(s);
     if (s->v2_dir >= 0)
-        s->cpu_at_start = read_key(s->v2_dir, "cpu.stat", "usage_usec");
+        s->cpu_at_start = cg_read_key(s->v2_dir, "cpu.stat", "usage_usec");
     if (d < 0)
         return;
     if (d != s->v2_dir) {
         (void)write_file(d, "memory.max_usage_in_bytes", "0");
-        s->usage_at_start = read_u64(d, "memory.usage_in_bytes");
+        s->usage_at_start = cg_read_u64(d, "memory.usage_in_bytes");
         return;
     }
-    s->usage_at_start = read_u64(d, "memory.current");
-    s->peak_at_start = read_u64(d, "memory.peak");
+    s->usage_at_start = cg_read_u64(d, "memory.current");
+    s->peak_at_start = cg_read_u64(d, "memory.peak");
     /* from 6.12 on a write starts a peak of its own for this descriptor */
     s->peak_fd = openat(d, "memory.peak", O_RDWR | O_CLOEXEC);
     if (s->peak_fd >= 0 && write(s->peak_fd, "0", 1) != 1) {
@@ -462,11 +461,11 @@ static uint64_t peak_memory(const struct cg_slot *s)
     if (d < 0)
         return 0;
     if (d != s->v2_dir)
-        peak = read_u64(d, "memory.max_usage_in_bytes");
+        peak = cg_read_u64(d, "memory.max_usage_in_bytes");
     else if (s->peak_fd >= 0)
         peak = peak_of_fd(s->peak_fd);
     else
-        peak = read_u64(d, "memory.peak");
+        peak = cg_read_u64(d, "memory.peak");
     if (d == s->v2_dir && s->peak_fd < 0 && peak <= s->peak_at_start)
         return 0; /* an earlier box had more: nothing is known of this one */
     /* At the limit the cache of earlier boxes has been reclaimed: all of it is this box's. */
@@ -477,7 +476,7 @@ static uint64_t peak_memory(const struct cg_slot *s)
 
 void cg_read(const struct cg_slot *s, struct cg_usage *out)
 {
-    uint64_t cpu = s->v2_dir < 0 ? 0 : read_key(s->v2_dir, "cpu.stat", "usage_usec");
+    uint64_t cpu = s->v2_dir < 0 ? 0 : cg_read_key(s->v2_dir, "cpu.stat", "usage_usec");
 
     out->oom = oom_kills(s) > s->oom_at_start;
     out->pids_hit = pids_hits(s) > s->pids_hit_at_start;

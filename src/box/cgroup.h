@@ -12,6 +12,8 @@
 
 enum cg { CG_MEMORY, CG_PIDS, CG_CPU, CG_DEVICES, CG_N };
 
+#define CG_POOL "dugout" /* the directory of the pool, and what names in it begin with */
+#define CG_SLOT "slot-"
 #define CG_TREES_MAX 16
 #define CG_PATH 512
 
@@ -74,6 +76,11 @@ struct cg_usage {
 
 /* cg_read - what the box used; call it when its processes are gone */
 void cg_read(const struct cg_slot *s, struct cg_usage *out);
+
+/* cg_read_u64, cg_read_key - a number from a file of a cgroup, alone or behind "KEY " at the start
+ * of a line; 0 when there is none */
+uint64_t cg_read_u64(int dir, const char *name);
+uint64_t cg_read_key(int dir, const char *name, const char *key);
 
 /* cg_release - give the slot back; accepts a zeroed-and-initialised or released one */
 void cg_init(struct cg_slot *s);

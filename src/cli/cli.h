@@ -259,6 +259,7 @@ int cmd_fsck(struct cli *c);
 int cmd_migrate(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_exec(struct cli *c);
+int cmd_top(struct cli *c);
 int cmd_gpu_ls(struct cli *c);
 int cmd_gpu_cdi(struct cli *c);
 int cmd_gpu_drain(struct cli *c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_gpu.c - gpu ls, drain, undrain, and what doctor says of GPUs */
 #include "base/log.h"
-#include "cli/cli.h"
+#include "cli/top.h"
 #include "gpu/cdi.h"
 #include "gpu/drain.h"
 #include "gpu/lease.h"
@@ -14,10 +14,8 @@ static int find(struct cli *c, struct gpu_set *s, struct err *e)
     return 0;
 }
 
-/* free, in use, shared, drained, unusable; text: by whom or why, "" when there is no
- * more to say */
-static const char *state_of(const struct gpu_set *s, const struct gpu *g,
-                            char text[GPU_TEXT_BYTES])
+const char *cli_gpu_state(const struct gpu_set *s, const struct gpu *g,
+                          char text[GPU_TEXT_BYTES])
 {
     lease_holder(s, g, text);
     if (text[0] && g->drained[0])
@@ -29,8 +27,8 @@ static const char *state_of(const struct gpu_set *s, const struct gpu *g,
     return g->unusable[0] ? "unusable" : g->drained[0] ? "drained" : "free";
 }
 
-static void gpu_json(struct jw *w, const struct gpu *g, const char *state,
-                     const char *text)
+void cli_gpu_json(struct jw *w, const struct gpu *g, const char *state,
+                  const char *text)
 {
     jw_obj(w);
     jw_kstr(w, "id", g->id);
@@ -74,8 +72,8 @@ int cmd_gpu_ls(struct cli *c)
     for (size_t i = 0; i < s.n; i++) {
         const struct gpu *g = &s.gpus[i];
         char text[GPU_TEXT_BYTES];
-        const char *state = state_of(&s, g, text);
-        gpu_json(&w, g, state, text);
+        const char *state = cli_gpu_state(&s, g, text);
+        cli_gpu_json(&w, g, state, text);
         table_addf(&t, "%s:%s", gpu_vendor_name(g->vendor), g->name);
         table_add(&t, g->id);
         table_add(&t, g->model);

@@ -233,6 +233,10 @@ static const struct opt exec_opts[] = {
     {"workdir", 'w', OPT_TEXT, "DIR", "working directory inside (default: the task's)", NULL, NULL},
     {0},
 };
+static const struct opt top_opts[] = {
+    {"once", 0, OPT_FLAG, NULL, "print one table, also on a terminal", NULL, NULL},
+    {0},
+};
 static const struct opt drain_opts[] = {
     {"message", 'm', OPT_TEXT, "REASON", "why; shown to whoever asks for it", NULL, NULL},
     {0},
@@ -375,6 +379,15 @@ const struct command commands[] = {
      "The exit status is the command's own; 125 when the box cannot be entered, 126 when the command "
      "could not be executed, 127 when it was not found.",
      exec_opts, cmd_exec, 2, -1, true, false, NULL},
+    {"top", "[OPTION]...", "show what runs now, what it uses, and what waits for what",
+     "Tasks of all runs of the home, boxes of the box command, and GPUs. MEMORY is what is in use "
+     "without file cache that the kernel would give up, beside the limit that is enforced; PEAK is the "
+     "most since the start, where the kernel tells; CPU is in per cent of one CPU, since the last look "
+     "or else since the start; ? is what cannot be known here. Tasks that could start say what they "
+     "wait for: a job, CPUs, memory promised to tasks of this or another run, a GPU, or the pause "
+     "before another attempt; runs, for a mutex.\n"
+     "On a terminal it is drawn again each second until q or Ctrl-C.",
+     top_opts, cmd_top, 0, 0, false, false, NULL},
     {"gpu ls", "", "list the GPUs of this machine, and who has them",
      "Found without vendor tools, in /proc, /sys and /dev (below gpu_root of the configuration).",
      NULL, cmd_gpu_ls, 0, 0, false, false, "gpus"},

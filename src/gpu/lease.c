@@ -508,6 +508,19 @@ void lease_holder(const struct gpu_set *s, const struct gpu *g,
         (void)snprintf(out + strlen(out), GPU_TEXT_BYTES - strlen(out), " (shared)");
 }
 
+size_t lease_waiting(const struct gpu_set *s)
+{
+    AUTO_ARENA struct arena a = {0};
+    struct err e;
+    AUTO_FD int dir = s->n ? lease_dir(s, &e) : -1;
+    AUTO_FD int queue = dir < 0 ? -1 : lock_queue(dir, &e);
+    size_t n = 0;
+
+    if (queue >= 0)
+        (void)live_tickets(&a, dir, &n);
+    return n;
+}
+
 int lease_busy(const struct gpu_set *s, const struct lease_want *w, struct err *e)
 {
     AUTO_BUF struct buf b = {0};

@@ -69,6 +69,9 @@ int lease_take(const struct gpu_set *s, const struct lease_want *w, struct ticke
 void lease_holder(const struct gpu_set *s, const struct gpu *g,
                   char out[GPU_TEXT_BYTES]);
 
+/* lease_waiting - how many wait in the queue of this machine */
+size_t lease_waiting(const struct gpu_set *s);
+
 /* lease_busy - ERR_BUSY that names who has the GPUs that were waited for; returns -1 */
 int lease_busy(const struct gpu_set *s, const struct lease_want *w, struct err *e);
 

@@ -16,6 +16,9 @@
  * when that is less) without a twentieth; 0 when unknown */
 uint64_t admit_budget(void);
 
+/* admit_promised - the sum of what living attempts have reserved */
+uint64_t admit_promised(int home_fd);
+
 /* admit_take - reserve bytes for the attempt in runs/`rel`
  *
  * Returns 1 when it was admitted (or bytes is 0), 0 when other attempts use too much now. A

@@ -528,7 +528,7 @@ int result_read_in(struct arena *a, int dir_fd, struct result *out, struct err *
 
 bool attempt_alive(int dir_fd)
 {
-    AUTO_FD int fd = openat(dir_fd, "lock", O_RDWR | O_CLOEXEC);
+    AUTO_FD int fd = openat(dir_fd, "lock", O_RDONLY | O_CLOEXEC);
 
     return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
@@ -585,6 +585,21 @@ int pid_file_open(int dir_fd, const char *name, int *gives_pidfd, struct err *e)
                        pid);
     *gives_pidfd = fd_take(&fd);
     return 0;
+}
+
+bool attempt_base(int dir_fd, struct box_base *out)
+{
+    AUTO_BUF struct buf text = {0};
+    unsigned long long memory, cpu;
+    const char *line;
+    struct err e;
+
+    buf_init(&text, 256);
+    if (fd_read_file(dir_fd, "pid", &text, 256, &e) < 0 || !(line = strchr(buf_str(&text), '\n')) ||
+        sscanf(line + 1, "%llu %llu", &memory, &cpu) != 2)
+        return false;
+    *out = (struct box_base){memory, cpu};
+    return true;
 }
 
 int attempt_signal(int dir_fd, int sig, struct err *e)

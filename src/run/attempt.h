@@ -5,7 +5,8 @@
  *
  *   attempt.json  what to do (engine, before the spawn)
  *   lock          flock'ed for life by the supervisor: held = alive
- *   pid           "<pid> <start ticks> <boot id>": only for signalling
+ *   pid           "<pid> <start ticks> <boot id>": only for signalling. Once there is a box, on the
+ *                 next line "<memory> <CPU us>": its cgroup's counters before it (box/look.h)
  *   log           what the task printed; log.tail is the ring of the newest bytes past half
  *   io/           0700, a door as in door.c, since what is in it is for any uid of the box
  *     out/        the task root, bind-mounted read-write
@@ -23,6 +24,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "box/look.h"
 #include "plan/graph.h"
 #include "run/pod.h"
 #include "run/work.h"
@@ -150,6 +152,8 @@ bool attempt_alive(int dir_fd);
  * lock and leaves one (END_HOST, `why`) unless there is one already.
  * *alive: a supervisor has it, and nothing was done. */
 int attempt_bury(int dir_fd, const char *why, bool *alive, struct err *e);
+/* attempt_base - what the supervisor noted of its box's cgroup; false: it has no box, yet */
+bool attempt_base(int dir_fd, struct box_base *out);
 /* attempt_signal - signal the supervisor through a pidfd, when its pid file is of this boot and
  * pid namespace; ERR_MISSING when it cannot be found */
 int attempt_signal(int dir_fd, int sig, struct err *e);

@@ -629,6 +629,7 @@ int engine_loop(struct engine *en, struct err *e)
             db_rollback(en->env->db);
             return -1; /* supervisors go on; reconcile and resume find them */
         }
+        waits_tell(en);
         if (en->finished)
             break;
         /* Memory may be freed by another run: look again now and then. */

@@ -8,6 +8,7 @@
  *   reuse.c    inputs and outputs as rows, the cache
  *   launch.c   an attempt: directory, attempt.json, rows, supervisor
  *   prepare.c  what is checked before the start: images, packages, GPUs
+ *   waits.c    what waits for what, for those who look
  *   start.c    a new run; resume.c an old one
  *
  * A turn of the loop: deliver events (they only mark jobs as ended), then one transaction that
@@ -27,6 +28,7 @@
 #include "run/facts.h"
 #include "run/pip.h"
 #include "run/run.h"
+#include "run/waits.h"
 
 /* one image reference of the pipeline, resolved once for the whole run */
 struct image_use {
@@ -64,6 +66,9 @@ struct job {
     struct attempt *at; /* the current one, of a; NULL: none */
     int64_t started_mono_ns;
     uint64_t timer;      /* backoff */
+    int64_t again_unix_ms; /* when that ends */
+    int64_t ready_unix_ms; /* it could have started then, but for what it waits for */
+    enum wait_for wait;    /* that, when there is a slot */
     bool waiting;        /* for a slot, in en->waiting */
     bool spawn, ended;   /* to be spawned after the commit; has an event to be looked at */
     bool adopted;        /* by resume: watched by its lock, not by a pidfd */
@@ -73,6 +78,13 @@ struct job {
 };
 
 struct needs;
+
+/* waits.c: what has been written of tasks that wait */
+struct told_waits {
+    uint64_t digest; /* 0: nothing waits */
+    int64_t at_mono_ns;
+    uint64_t timer; /* to write again */
+};
 
 struct engine {
     struct run_env *env;
@@ -105,6 +117,7 @@ struct engine {
     uint32_t gpus_used;
     uint32_t running, jobs_max, cpu_millis_used, cpu_millis_max;
     size_t n_backoff;
+    struct told_waits told_waits;
     bool in_txn, recorded, blocked_by_memory;
     bool sync_due; /* the turn's commit holds something that will be reported done */
     int stopping;       /* 0, or the signal that cancels the run */
@@ -262,6 +275,14 @@ struct str gpus_json(struct job *j); /* the ids, for the record; empty when ther
 void gpus_handed(struct job *j);
 void gpus_ended(struct engine *en, const struct job *j);
 void gpus_drop(struct engine *en, struct job *j); /* leases and place in the queue; none is fine */
+
+/* waits.c: waits_tell - write down what waits for what, if that has changed; after each turn */
+void waits_tell(struct engine *en);
+/* waits_for_lock - take a lock of the home, and let others see that we wait for it and why;
+ * waits_have_lock - and who has it */
+int waits_for_lock(struct engine *en, const char *noun, struct str key, const char *lock, int *out,
+                   struct err *e);
+void waits_have_lock(const struct engine *en, int fd);
 
 /* who.c: who and what a run is recorded with */
 int64_t who_login_uid(void);

@@ -301,15 +301,17 @@ int kube_serialise(struct engine *en, struct err *e)
         sha256_hex(keys[i].key.ptr, keys[i].key.len,
                    hex); /* a key may hold any character */
         (void)snprintf(name, sizeof name, "%s-%.16s", keys[i].noun, hex);
-        if (store_lock(en->env->store, name, LOCK_EX | LOCK_NB, &en->serial_fd[i], e) ==
-            0)
-            continue;
-        if (e->code != ERR_BUSY)
-            return -1;
-        engine_notice(en, NULL, "waiting for another run that holds the %s %.*s",
-                      keys[i].noun, STR_ARG(keys[i].key));
-        if (store_lock(en->env->store, name, LOCK_EX, &en->serial_fd[i], e) < 0)
-            return -1;
+        if (store_lock(en->env->store, name, LOCK_EX | LOCK_NB, &en->serial_fd[i], e) <
+            0) {
+            if (e->code != ERR_BUSY)
+                return -1;
+            engine_notice(en, NULL, "waiting for another run that holds the %s %.*s",
+                          keys[i].noun, STR_ARG(keys[i].key));
+            if (waits_for_lock(en, keys[i].noun, keys[i].key, name, &en->serial_fd[i],
+                               e) < 0)
+                return -1;
+        }
+        waits_have_lock(en, en->serial_fd[i]);
     }
     return 0;
 }

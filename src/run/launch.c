@@ -329,27 +329,36 @@ static int record_start(struct engine *en, struct job *j, struct err *e)
     return record_own_external(en, j, e) < 0 ? -1 : task_put_inputs(en, j->t, e);
 }
 
+static int must_wait(struct job *j, enum wait_for what)
+{
+    j->wait = what;
+    return 0;
+}
+
 int task_launch(struct engine *en, struct task *t, struct err *e)
 {
     struct job *j = t->user;
+    enum wait_for what = WAIT_MEMORY;
     uint32_t cpu = job_cpu_millis(j);
     struct err why = {0};
     int rc;
 
     if (cpu && en->running && en->cpu_millis_used + cpu > en->cpu_millis_max)
-        return 0;
+        return must_wait(j, WAIT_CPU);
     if (gpus_must_wait(en, j))
-        return 0;
+        return must_wait(j, WAIT_GPU);
     j->attempts++;
     if (make_attempt_dir(en, j, &why) < 0)
         return task_fail(en, t, &why, e) < 0 ? -1 : 1;
     rc = admit_take(en->home_fd, j->rel, job_memory_bytes(en, j), &why);
-    if (rc == 1 && (rc = gpus_take(en, j, &why)) == 0)
+    if (rc == 1 && (rc = gpus_take(en, j, &why)) == 0) {
         admit_give(en->home_fd, j->rel);
+        what = WAIT_GPU;
+    }
     if (rc == 0) { /* other attempts hold it now */
         j->attempts--;
         en->blocked_by_memory = true;
-        return 0;
+        return must_wait(j, what);
     }
     if (rc == 1) {
         j->at = arena_alloc(&j->a, sizeof *j->at);

@@ -100,6 +100,8 @@ static void queue_for_slot(struct engine *en, struct job *j)
     if (j->waiting)
         return;
     j->waiting = true;
+    j->wait = WAIT_SLOT;
+    j->ready_unix_ms = clock_unix_ms();
     if (en->n_waiting == en->cap_waiting) {
         en->cap_waiting = en->cap_waiting ? en->cap_waiting * 2 : 64;
         en->waiting = xrealloc(en->waiting, en->cap_waiting * sizeof(*en->waiting));
@@ -240,6 +242,8 @@ static void plan_retry(struct engine *en, struct job *j, const struct result *r)
     if (en->stopping)
         return;
     en->n_backoff++;
+    j->ready_unix_ms = clock_unix_ms();
+    j->again_unix_ms = j->ready_unix_ms + wait_ms;
     j->timer = loop_at(en->loop, clock_mono_ns() + wait_ms * 1000000, on_backoff, j);
 }
 
