@@ -3,7 +3,7 @@
  *
  *     runs/<run>/waiting        tasks that may start and do not, with the reason of each:
  *         {"version":1,"tasks":[{"task":12,"for":"memory","amount":8589934592,"since":...}],"more":0}
- *     locks/wait-<run id>       flock'ed while the run waits for a mutex:
+ *     locks/wait-NOUN-<run id>  flock'ed while the run waits for a mutex:
  *         "RUN\nNOUN\nKEY\nNAME OF THE LOCK\nSINCE\n"; the lock's own text is the name of its holder
  *
  * An engine knows why it does not start a task and nobody else can find out. So it writes that
@@ -178,22 +178,25 @@ int waits_for_lock(struct engine *en, const char *noun, struct str key, const ch
                    struct err *e)
 {
     AUTO_BUF struct buf text = {0};
-    char name[sizeof PREFIX + 40];
+    int locks = store_dir_fd(en->env->store, STORE_LOCKS);
+    char name[64], making[72];
     AUTO_FD int fd = -1;
     int rc;
 
-    snprintf(name, sizeof name, PREFIX "%s", en->id);
+    snprintf(name, sizeof name, PREFIX "%s-%s", noun, en->id);
+    snprintf(making, sizeof making, "new-%s", name);
     buf_init(&text, LIMIT_WAITING_BYTES);
     buf_addf(&text, "%s\n%s\n%.*s", en->name, noun, (int)(key.len < 200 ? key.len : 200), key.ptr);
     for (char *p = text.ptr + strlen(en->name) + strlen(noun) + 2; *p; p++)
         if ((unsigned char)*p < ' ' || *p == 0x7f)
             *p = '?'; /* a key may hold anything, and these are lines */
     buf_addf(&text, "\n%s\n%" PRId64 "\n", lock, clock_unix_ms());
-    if (store_lock(en->env->store, name, LOCK_EX | LOCK_NB, &fd, e) == 0)
-        (void)!write(fd, buf_str(&text), text.len);
+    /* it has its name when it is locked, and no longer: who finds it unlocked removes it */
+    if (store_lock(en->env->store, making, LOCK_EX | LOCK_NB, &fd, e) == 0 &&
+        fd_write_all(fd, buf_str(&text), text.len, e) == 0)
+        (void)renameat(locks, making, locks, name);
     rc = store_lock(en->env->store, lock, LOCK_EX, out, e);
-    if (fd >= 0)
-        (void)unlinkat(store_dir_fd(en->env->store, STORE_LOCKS), name, 0);
+    (void)unlinkat(locks, name, 0);
     return rc;
 }
 
