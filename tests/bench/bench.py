@@ -92,6 +92,57 @@ def compare(what, ours, others, times=TIMES, each=1, unit="ms"):
                                                      c.peak_kib / 1024, ratio))
 
 
+def spread(what, commands, times, target):
+    """A row of how evenly commands end, all run in turns."""
+    for _ in range(times):
+        for c in commands:
+            if not c.failed:
+                c.once()
+    print("\n%s (%d turns; target: %s)" % (what, times, target))
+    for c in commands:
+        print_spread(c.name, c.took_ms, c.failed)
+
+
+def print_spread(name, took_ms, failed=""):
+    if failed or not took_ms:
+        print("    %-40s fails here: %s" % (name, (failed or ["?"])[0][:90]))
+        return
+    t = sorted(took_ms)
+    print("    %-40s p50 %7.2f  p90 %7.2f  p99 %7.2f  most %7.2f ms" % (
+        name, t[len(t) // 2], t[len(t) * 9 // 10], t[-(-len(t) * 99 // 100) - 1], t[-1]))
+
+
+def kib(pid, name, file="status"):
+    with open("/proc/%d/%s" % (pid, file)) as f:
+        return next(int(x.split()[1]) for x in f if x.startswith(name + ":"))
+
+
+class Writer:
+    """A process that writes 2 GiB over and over, so that as much is waiting for the disk."""
+
+    def __init__(self, path, size=2 << 30):
+        self.pid = os.fork()
+        if self.pid == 0:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            piece = bytes(1 << 20)
+            while True:
+                for at in range(0, size, len(piece)):
+                    os.pwrite(fd, piece, at)
+        end = time.monotonic() + 30
+        while self.dirty() < size * 9 // 10 and time.monotonic() < end:
+            time.sleep(0.1)
+
+    @staticmethod
+    def dirty():
+        with open("/proc/meminfo") as f:
+            m = {x.split(":")[0]: int(x.split()[1]) << 10 for x in f}
+        return m["Dirty"] + m["Writeback"]
+
+    def stop(self):
+        os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+
+
 def there(program):
     return shutil.which(program) is not None
 
@@ -250,13 +301,112 @@ class Bench:
     # ---- rows ----
 
     def box(self):
-        bwrap = ["bwrap", "--ro-bind", self.root, "/", "--proc", "/proc", "--dev", "/dev",
-                 "--unshare-all", "/bin/true"]
         compare("box: start to exit of true, ten layers, limits, seccomp",
                 Command("dugout box", [BIN, "box", "--memory", "256Mi", "--pids", "100", "tiny:1",
                                        "--", "true"], self.home),
-                [(self.crun(), "0.45"), (Command("bubblewrap (no cgroup, no seccomp)", bwrap), "1.3"),
+                [(self.crun(), "0.45"),
+                 (Command("bubblewrap (no cgroup, no seccomp)", self.bwrap("/bin/true")), "1.3"),
                  (Command("runc", ["runc", "run", "--bundle", self.bundle, "bench-r"]), None)])
+
+    def bwrap(self, *argv):
+        return ["bwrap", "--ro-bind", self.root, "/", "--proc", "/proc", "--dev", "/dev",
+                "--unshare-all", *argv]
+
+    def dirty(self):
+        """Beside a writer that keeps 2 GiB of dirty pages on the disk that the home is on."""
+        path = self.work / "dirty"
+        steps = self.work / "steps.json"
+        steps.write_text(loop(100))
+        writer = Writer(path)
+        try:
+            print("\ndirty pages at the start: %.2f GiB" % (writer.dirty() / 2**30))
+            spread("beside a writer of 2 GiB of dirty pages: start to exit of true",
+                   [Command("dugout box", [BIN, "box", "--memory", "256Mi", "--pids", "100",
+                                           "tiny:1", "--", "true"], self.home),
+                    self.crun(),
+                    Command("bubblewrap (no cgroup, no seccomp)", self.bwrap("/bin/true"))],
+                   100, "p99 of at most 20 ms")
+            self.dugout("run", "--quiet", "--no-cache", "--jobs", "1", steps)
+            print("dirty pages at the end: %.2f GiB" % (writer.dirty() / 2**30))
+        finally:
+            writer.stop()
+            path.unlink()
+        took = json.loads(subprocess.run(
+            [BIN, "sql", "--format", "json", "select finished_ms - started_ms as ms from attempt"],
+            env=self.home, check=True, capture_output=True).stdout)
+        print_spread("steps of dugout run, launch to result", [float(x["ms"]) for x in took])
+
+    def memory(self):
+        """What stays while a command runs, and the least memory in which one starts."""
+        step = self.work / "sleep.json"
+        step.write_text(loop(1).replace('["true"]', '["sleep", "600"]'))
+        print("\nwhat stays beside a command that runs (target of the supervisor: 2 MiB)")
+        for name, argv, env, mounts in (
+                ("dugout run", [BIN, "run", "--quiet", "--no-cache", step], self.home, None),
+                ("dugout box", [BIN, "box", "tiny:1", "--", "sleep", "600"], self.home, None),
+                ("crun", ["crun", "run", "--bundle", self.sleeper(), "bench-s"], None, self.hidden),
+                ("bubblewrap", self.bwrap("/bin/sleep", "600"), None, None)):
+            self.resident(name, Command(name, argv, env, mounts))
+        print("\nsmallest memory limit with which true starts, five times of five (target: 512 KiB)")
+        for name, starts in (("dugout box --memory", self.dugout_starts), ("crun", self.crun_starts)):
+            low, high = 0, 4096  # multiples of 4 KiB: fails, starts
+            if not starts(high):
+                print("    %-40s not with %d KiB" % (name, high))
+                continue
+            while high - low > 4:
+                middle = (low + high) // 8 * 4
+                low, high = (low, middle) if starts(middle) else (middle, high)
+            print("    %-40s %6d KiB" % (name, high))
+
+    def sleeper(self):
+        path = self.work / "sleeper"
+        shutil.copytree(self.bundle, path)
+        spec = json.loads((path / "config.json").read_text())
+        spec["process"]["args"] = ["/bin/sleep", "600"]
+        (path / "config.json").write_text(json.dumps(spec))
+        return path
+
+    def resident(self, name, c):
+        """Memory of the process that was started, and of the supervisor when there is one."""
+        p = subprocess.Popen(c.argv, env=c.env, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, preexec_fn=c.enter)
+        time.sleep(1.5)
+        pids = [(name, p.pid)]
+        if name == "dugout run":
+            pids = [("dugout run, engine", p.pid), *(
+                ("dugout run, supervisor", int(x.read_text().split()[0]))
+                for x in (self.work / "home/runs").glob("*/*/pid")
+                if os.path.exists("/proc/%s" % x.read_text().split()[0]))]
+        for what, pid in pids:
+            print("    %-40s peak %6.2f  now %6.2f  its share %6.2f MiB" % (
+                what, kib(pid, "VmHWM") / 1024, kib(pid, "VmRSS") / 1024,
+                kib(pid, "Pss", "smaps_rollup") / 1024))
+        p.terminate()
+        if name == "crun":
+            subprocess.run(["crun", "kill", "bench-s", "KILL"], capture_output=True)
+        p.wait()
+
+    def dugout_starts(self, limit_kib):
+        """Under a limit that is enforced: the kernel refuses one that it cannot keep at once."""
+        for _ in range(5):
+            r = subprocess.run([BIN, "box", "--memory", "%dKi" % limit_kib, "tiny:1", "--", "true"],
+                               env=self.home, capture_output=True)
+            if r.returncode or b"not enforced" in r.stderr:
+                return False
+        return True
+
+    def crun_starts(self, limit_kib):
+        spec = json.loads((self.bundle / "config.json").read_text())
+        spec["linux"]["resources"]["memory"] = {"limit": limit_kib << 10}
+        path = self.work / "small"
+        shutil.copytree(self.bundle, path, dirs_exist_ok=True)
+        (path / "config.json").write_text(json.dumps(spec))
+        c = Command("crun", ["crun", "run", "--bundle", path, "bench-m"], mounts=self.hidden)
+        for _ in range(5):
+            c.once()
+        subprocess.run(["crun", "delete", "-f", "bench-m"], capture_output=True,
+                       preexec_fn=c.enter)
+        return not c.failed
 
     def chain(self):
         path = self.work / "chain.json"
@@ -377,7 +527,8 @@ class Bench:
         forget()
 
 
-ROWS = {"box": Bench.box, "chain": Bench.chain, "loops": Bench.loops, "load": Bench.load, "ingest": Bench.ingest}
+ROWS = {"box": Bench.box, "dirty": Bench.dirty, "memory": Bench.memory, "chain": Bench.chain,
+        "loops": Bench.loops, "load": Bench.load, "ingest": Bench.ingest}
 
 
 def main():
