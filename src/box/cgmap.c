@@ -35,18 +35,32 @@ static bool cut(struct str *rest, char sep, struct str *out)
     return true;
 }
 
+/* the byte that \ooo stands for; 0, which no path has, when this is no escape */
+static char escaped(struct str s)
+{
+    unsigned v = 0;
+
+    if (s.len < 4 || s.ptr[0] != '\\')
+        return 0;
+    for (size_t i = 1; i < 4; i++) {
+        if (s.ptr[i] < '0' || s.ptr[i] > '7')
+            return 0;
+        v = v << 3 | (unsigned)(s.ptr[i] - '0');
+    }
+    return (char)v;
+}
+
 /* a field of mountinfo: \040 and the like are octal escapes */
 static bool unescape(struct str s, char *out, size_t size)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c == '\\' && i + 3 < s.len) {
-            c = (char)((s.ptr[i + 1] - '0') << 6 | (s.ptr[i + 2] - '0') << 3 |
-                       (s.ptr[i + 3] - '0'));
+        char c = escaped((struct str){s.ptr + i, s.len - i});
+        if (c)
             i += 3;
-        }
+        else
+            c = s.ptr[i];
         if (n + 1 >= size)
             return false;
         out[n++] = c;
