@@ -50,6 +50,7 @@ struct image_archive {
     struct arena arena;
     struct map members;
     size_t n_members;
+    const struct member *last; /* of a tar on disk: the member before the next header */
     uint64_t small_bytes, spool_bytes;
 
     struct archive *tar; /* while it is indexed */
@@ -191,6 +192,16 @@ static void put_buf(void *ctx, const void *p, size_t len)
     buf_add(ctx, p, len);
 }
 
+/* A pax record may claim another size than the header has: for a sparse file, whose
+ * holes are left out, or to make two readers see two archives. */
+static int other_size(const struct member *m, struct err *e)
+{
+    return err_set(
+        e, ERR_INPUT,
+        "%.200s is stored as a sparse file: write the archive without --sparse",
+        m->name);
+}
+
 static int take_small(struct image_archive *a, struct member *m, struct err *e)
 {
     AUTO_BUF struct buf b = {.ptr = NULL};
@@ -212,6 +223,7 @@ static int take_small(struct image_archive *a, struct member *m, struct err *e)
 struct sink {
     struct blob_writer *blob; /* or: */
     int fd;
+    uint64_t bytes;
     struct err err;
 };
 
@@ -221,13 +233,15 @@ static void put_sink(void *ctx, const void *p, size_t len)
 
     if (k->err.code != ERR_NONE)
         return;
+    k->bytes += len;
     if (k->blob)
         (void)blob_writer_add(k->blob, p, len, &k->err);
     else
         (void)fd_write_all(k->fd, p, len, &k->err);
 }
 
-static int sink_into(struct image_archive *a, struct sink *k, struct err *e)
+static int sink_into(struct image_archive *a, struct sink *k, const struct member *m,
+                     struct err *e)
 {
     if (read_to(a, put_sink, k, e) < 0)
         return -1;
@@ -235,7 +249,7 @@ static int sink_into(struct image_archive *a, struct sink *k, struct err *e)
         *e = k->err;
         return -1;
     }
-    return 0;
+    return k->bytes == m->size ? 0 : other_size(m, e);
 }
 
 static int take_large(struct image_archive *a, struct member *m, struct err *e)
@@ -246,11 +260,11 @@ static int take_large(struct image_archive *a, struct member *m, struct err *e)
     if (!a->opts.keep) {
         m->offset = a->spool_bytes;
         a->spool_bytes += m->size;
-        return sink_into(a, &k, e);
+        return sink_into(a, &k, m, e);
     }
     if (blob_writer_open(a->store, BLOB_NOSYNC, &k.blob, e) < 0)
         return -1;
-    if (sink_into(a, &k, e) < 0) {
+    if (sink_into(a, &k, m, e) < 0) {
         blob_writer_abort(k.blob);
         return -1;
     }
@@ -283,11 +297,9 @@ static int take_member(struct image_archive *a, struct archive_entry *entry,
     if (!m->link && archive_entry_filetype(entry) == AE_IFREG) {
         m->size = (uint64_t)archive_entry_size(entry);
         if (archive_entry_sparse_count(entry) > 0)
-            return err_set(e, ERR_INPUT,
-                           "%.200s is stored as a sparse file: write the archive "
-                           "without --sparse",
-                           name);
+            return other_size(m, e);
         m->offset = (uint64_t)archive_filter_bytes(a->tar, 0);
+        a->last = m;
         if (a->feed && (m->size <= SMALL_BYTES ? take_small : take_large)(a, m, e) < 0)
             return -1;
     } else if (!m->link) {
@@ -297,16 +309,31 @@ static int take_member(struct image_archive *a, struct archive_entry *entry,
     return 0;
 }
 
+/* the room between the last member's header and the one that was just read is that of
+ * its bytes */
+static int check_last(struct image_archive *a, struct err *e)
+{
+    const struct member *m = a->last;
+    uint64_t next = (uint64_t)archive_read_header_position(a->tar);
+
+    a->last = NULL;
+    return !m || a->feed || next - m->offset == (m->size + 511) / 512 * 512
+               ? 0
+               : other_size(m, e);
+}
+
 static int index_members(struct image_archive *a, struct err *e)
 {
     struct archive_entry *entry;
 
     for (;;) {
         int r = archive_read_next_header(a->tar, &entry);
-        if (r == ARCHIVE_EOF)
-            return 0;
         if (r < ARCHIVE_WARN)
             return tar_error(a, e);
+        if (check_last(a, e) < 0)
+            return -1;
+        if (r == ARCHIVE_EOF)
+            return 0;
         if (++a->n_members > LIMIT_MEMBERS)
             return err_set(e, ERR_LIMIT, "the archive has more than %d members",
                            LIMIT_MEMBERS);
