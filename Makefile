@@ -40,7 +40,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 ship_CC := $(MUSL_GCC) $(CFLAGS_MUSL) -O2 -fstack-protector-strong -fno-omit-frame-pointer
 ubsan_CC := $(ship_CC) -fsanitize=undefined -fsanitize-undefined-trap-on-error
 test_CC := $(CC) $(CFLAGS_ALL) -O1 -fno-omit-frame-pointer $(SANITIZE)
-fuzz_CC := $(CLANG) $(CFLAGS_ALL) -O1 -fsanitize=address,undefined,fuzzer-no-link
+fuzz_CC := $(CLANG) $(CFLAGS_ALL) -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $(SANITIZE)
 init_CC := $(MUSL_GCC) $(CFLAGS_MUSL) -Os -fno-asynchronous-unwind-tables
 FLAVOURS := ship ubsan test fuzz
 
@@ -192,7 +192,7 @@ $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(call obj,fuzz,tests/fuzz/%.c) $(B)/fuzz/fu
 	$(call say,LD,$@) $(CLANG) -no-pie -fsanitize=address,undefined,fuzzer -o $@ $^ -lm
 
 # ---- goals ---------------------------------------------------------------------------------
-.PHONY: all check cli cli-ubsan kills test-programs fuzz fuzz-run test demo bench release deps lint format clean
+.PHONY: all check cli cli-ubsan kills test-programs fuzz fuzz-run fuzz-seeds test demo bench release deps lint format clean
 all: $(if $(MAIN),$(B)/dugout)
 test-programs: $(UNIT) $(REPLAY)
 check: test-programs
@@ -203,9 +203,13 @@ cli-ubsan: $(B)/dugout-ubsan
 	@DUGOUT_BIN=$(abspath $<) tests/run.sh cli
 kills: all
 	@DUGOUT_KILLS=$${DUGOUT_KILLS:-1000} PYTEST_ARGS="-s -k random_instants" tests/run.sh cli
-fuzz: $(FUZZ:%=$(B)/fuzz/%)
+fuzz:
+	@vendor/deps.sh build fuzz
+	@$(MAKE) --no-print-directory $(FUZZ:%=$(B)/fuzz/%)
 fuzz-run: fuzz
 	@tests/fuzz/run.sh $(or $(SECONDS),60) $(TARGETS)
+fuzz-seeds: fuzz
+	@tests/fuzz/seeds.sh $(TARGETS)
 # deps may install what the lines above look for, so make then starts afresh.
 test:
 	@vendor/deps.sh build test
@@ -222,7 +226,7 @@ bench: all $(B)/ingest_bench
 release: all
 	@release/build.sh && release/check.sh
 deps:
-	@vendor/deps.sh build test bench lint
+	@vendor/deps.sh build test bench fuzz lint
 C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] vendor/*.[ch])
 lint: $(HEADERS) $(B)/gen/version.h
 	clang-format --dry-run -Werror $(C_FILES)

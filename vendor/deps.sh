@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # deps.sh - install the Debian packages that building and testing need, when they are missing
 #
-#   vendor/deps.sh [build] [test] [demo] [bench] [lint]
+#   vendor/deps.sh [build] [test] [demo] [bench] [fuzz] [lint]
 #
 # Says what it installs; does nothing, and needs neither root nor network, when all is there.
 set -eu
@@ -13,7 +13,8 @@ demo="mmdebstrap python3"
 test="$demo python3-pytest python3-yaml skopeo umoci
     zstd gzip strace busybox-static qemu-system-x86 cpio util-linux e2fsprogs chromium poppler-utils"
 bench="$demo crun runc bubblewrap podman skopeo umoci strace time openssl ostree borgbackup"
-lint="clang clang-format clang-tidy libclang-rt-dev"
+fuzz="clang libclang-rt-dev"
+lint="clang clang-format clang-tidy"
 
 want=
 for group in "$@"; do
@@ -22,8 +23,9 @@ for group in "$@"; do
     demo) want="$want $demo" ;;
     test) want="$want $test" ;;
     bench) want="$want $bench" ;;
+    fuzz) want="$want $fuzz" ;;
     lint) want="$want $lint" ;;
-    *) echo "deps: want build, test, demo, bench or lint, got $group" >&2 && exit 2 ;;
+    *) echo "deps: want build, test, demo, bench, fuzz or lint, got $group" >&2 && exit 2 ;;
     esac
 done
 

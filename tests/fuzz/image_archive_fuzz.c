@@ -11,6 +11,7 @@
 
 #include "image/plan.h"
 #include "place.h"
+#include "tar.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -44,6 +45,12 @@ static void plan(struct image_archive *a,
         check_plans(&p, size);
     else
         must(e.text[0] && e.code != ERR_NONE);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return tar_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

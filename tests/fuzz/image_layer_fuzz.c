@@ -12,6 +12,7 @@
 
 #include "image/layer.h"
 #include "place.h"
+#include "tar.h"
 
 #define BLOCK 1000 /* no multiple of a tar's, so that nothing is aligned by luck */
 
@@ -70,6 +71,12 @@ static void check_tree(int dir_fd)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return tar_mutate(data, size, max_size, seed);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
