@@ -4,7 +4,8 @@
  * Checked besides memory: an answer or an error of one line; nothing outside of the
  * layer's directory has changed; nothing in it is a device but a whiteout, and nothing
  * bears a mark of overlayfs that a tar could have forged (an opaque directory is ours
- * to mark).
+ * to mark). What follows a block that begins with "next layer" is a second one,
+ * unpacked with a view of the first.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -78,24 +79,53 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
     return tar_mutate(data, size, max_size, seed);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static int make_layer(const struct fuzz_place *p, const char *name)
 {
-    struct fuzz_place *p = place_get();
-    struct feed f = {data, size};
-    struct layer_opts o = {.fs_fd = p->work_fd,
+    int fd;
+
+    must(mkdirat(p->work_fd, name, 0755) == 0);
+    fd = openat(p->work_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    must(fd >= 0);
+    return fd;
+}
+
+static bool unpack(struct feed f, int fs_fd, const struct stack *below)
+{
+    struct layer_opts o = {.fs_fd = fs_fd,
                            .owners = geteuid() == 0,
                            .userxattr = true,
+                           .below = below,
                            .max_bytes = 1 << 20,
                            .max_entries = 500};
     struct layer_facts facts;
     struct err e = {0};
+    bool ok = layer_unpack(read_block, &f, &o, &facts, &e) == 0;
 
-    if (layer_unpack(read_block, &f, &o, &facts, &e) < 0)
-        must(e.text[0] && (e.code != ERR_SYS || e.sys));
+    if (ok)
+        must(facts.needs_below ? !below : !f.left);
     else
-        must(facts.needs_below || !f.left);
+        must(e.text[0] && (e.code != ERR_SYS || e.sys));
     layer_facts_done(&facts);
-    check_tree(openat(p->work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return ok;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char mark[] = "next layer";
+    struct fuzz_place *p = place_get();
+    const uint8_t *cut = size ? memmem(data, size, mark, sizeof mark - 1) : NULL;
+    size_t first = cut ? (size_t)(cut - data) : size;
+    struct stack below = {.fds = {make_layer(p, "1")}, .n = 1, .userxattr = true};
+
+    if (unpack((struct feed){data, first}, below.fds[0], NULL) &&
+        size - first > TAR_BLOCK_BYTES) {
+        int fd = make_layer(p, "2");
+        (void)unpack(
+            (struct feed){cut + TAR_BLOCK_BYTES, size - first - TAR_BLOCK_BYTES}, fd,
+            &below);
+        check_tree(fd);
+    }
+    check_tree(below.fds[0]);
     place_clean(p);
     return 0;
 }
