@@ -10,6 +10,7 @@
 
 #include "box/box.h"
 #include "place.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,6 +26,12 @@ static void check(struct str user, const struct box_user *u)
         must(v <= 0xfffffffe && u->uid == v);
     for (size_t i = 0; i < u->n_groups; i++)
         must(u->groups[i] != (gid_t)-1 && u->groups[i] != u->gid);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "gpu/cdi.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,6 +22,12 @@ static void check_edits(const struct cdi_edits *x)
     for (size_t i = 0; i < x->n_hooks; i++)
         for (size_t k = 0; k < x->hooks[i].n_args; k++)
             must(x->hooks[i].path[0] == '/' && x->hooks[i].args[k]);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

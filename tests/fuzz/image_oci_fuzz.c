@@ -11,6 +11,7 @@
 
 #include "image/plan.h"
 #include "place.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -58,6 +59,12 @@ static void check_config(struct arena *a, struct str text)
     must(c.n_layers > 0 && c.workdir && c.user && c.stop_signal);
     for (size_t i = 0; i < c.n_layers; i++)
         must(is_hex64(c.diff_ids[i]));
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "lineage/record.h"
 #include "lineage/wheresql.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -59,6 +60,12 @@ static void home_begin(void)
         must(db_event_put(db, task, i ? DB_OUT : DB_IN, STR("x"), 0, x, &e) == 0);
     }
     must(db_commit(db, &e) == 0);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

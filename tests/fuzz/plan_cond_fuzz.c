@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "plan/cond.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,6 +15,11 @@ static const char world_json[] =
 static const struct value *name_of(void *ctx, struct str name)
 {
     return value_member(ctx, name);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -8,6 +8,7 @@
 #include "report/html.h"
 #include "report/logs.h"
 #include "report/markdown.h"
+#include "text.h"
 
 static const char *const known[] = {
     "h4",  "h5", "h6",   "p",     "strong",     "em", "del",   "code",
@@ -58,6 +59,12 @@ static void check_utf8(const struct buf *b)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -12,6 +12,7 @@
 
 #include "run/pep508.h"
 #include "run/pip.h"
+#include "text.h"
 
 static void as_script(struct str text)
 {
@@ -74,6 +75,12 @@ static void as_versions(struct str a, struct str b)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "spec/placeholder.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,6 +27,12 @@ static int any_name(void *ctx, struct str name, struct err *e)
 {
     (void)ctx, (void)name, (void)e;
     return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -5,6 +5,7 @@
 
 #include "spec/macro.h"
 #include "spec/value.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,6 +27,12 @@ static void round_trip(struct arena *a, const struct value *v)
     value_canonical(&text, v);
     value_canonical(&canonical, &back);
     must(text.len == canonical.len + again.len);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

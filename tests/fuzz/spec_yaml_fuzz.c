@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "spec/pipeline.h"
+#include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,6 +49,12 @@ static void check_pipeline(struct arena *a, const struct pipeline *p)
     must(pipeline_supported(p, &e) == 0 || e.text[0]);
     if (pipeline_root_params_in(a, p, NULL, 0, &params, &e) == 0)
         must(params.kind == VALUE_STRUCT && params.n_items == p->root->in.n_params);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed)
+{
+    return text_mutate(data, size, max_size, seed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
