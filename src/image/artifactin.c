@@ -45,6 +45,7 @@ struct intake {
     char name[STORE_TMP_NAME]; /* of the directory in tmp/ */
     int dir_fd, lock_fd;       /* of it; -1: none was needed */
     struct place place;
+    uint64_t layer_bytes; /* of the files in the layer at hand, holes included */
 };
 
 /* ---- documents ---- */
@@ -286,6 +287,19 @@ static la_ssize_t tar_block(struct archive *tar, void *ctx, const void **block)
     return (la_ssize_t)got;
 }
 
+/* A sparse file takes no room but is hashed in full: exabytes fit into a few bytes of
+ * tar. */
+static int count_bytes(struct intake *x, struct archive_entry *ent, struct err *e)
+{
+    int64_t size = archive_entry_size(ent);
+
+    if (size < 0 || (uint64_t)size > LIMIT_LAYER_BYTES - x->layer_bytes)
+        return err_set(e, ERR_LIMIT, "the files of one layer are over %llu GiB",
+                       LIMIT_LAYER_BYTES / GIB);
+    x->layer_bytes += (uint64_t)size;
+    return 0;
+}
+
 static int write_file(struct intake *x, struct archive *tar, struct archive_entry *ent,
                       const char *last, struct err *e)
 {
@@ -299,6 +313,8 @@ static int write_file(struct intake *x, struct archive *tar, struct archive_entr
 
     if (to < 0)
         return err_sys(e, errno, "create %.200s", last);
+    if (count_bytes(x, ent, e) < 0)
+        return err_at(e, "%.200s", last);
     while ((rc = archive_read_data_block(tar, &block, &len, &at)) == ARCHIVE_OK) {
         if (lseek(to, at, SEEK_SET) < 0)
             return err_sys(e, errno, "write %.200s", last);
@@ -382,6 +398,7 @@ static int tar_to_dir(struct intake *x, const struct descriptor *d,
     uint64_t bytes;
     int rc;
 
+    x->layer_bytes = 0;
     if (have_dir(x, e) < 0 || inflate_open(src, &opts, &in.z, e) < 0)
         return -1;
     rc = read_tar(x, &in, e);

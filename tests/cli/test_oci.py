@@ -323,6 +323,17 @@ def test_a_hostile_tar_stays_inside(homes, tmp_path, name):
     assert not os.listdir(two.home / "tmp")
 
 
+def test_a_sparse_file_counts_what_it_claims(homes, tmp_path):
+    from hostile import sparse
+
+    _, two = homes
+    layout = layout_of(tmp_path / "l", [
+        ("x", "application/x", [("application/x.tar", sparse("huge", 1 << 40), {})])])  # fmt: skip
+    r = two("artifact", "import", layout, "--oci")
+    assert r.rc == 5 and "huge" in r.err, r  # a terabyte of nothing would be hashed
+    assert not os.listdir(two.home / "tmp")
+
+
 def test_what_is_no_artifact_is_said(homes, tmp_path):
     _, two = homes
     (tmp_path / "empty").mkdir()
