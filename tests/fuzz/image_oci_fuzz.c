@@ -10,42 +10,10 @@
 #include <stdint.h>
 
 #include "image/plan.h"
-#include "place.h"
+#include "store.h"
 #include "text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* text with every `mark` replaced by the digest of `of`, and every 77777 by its length
- */
-static void fill_in(struct buf *out, struct str text, const char *mark, struct str of)
-{
-    char hex[DIGEST_HEX];
-
-    sha256_hex(of.ptr, of.len, hex);
-    while (text.len) {
-        size_t n = 1;
-        if (text.len >= 3 && memcmp(text.ptr, mark, 3) == 0) {
-            buf_addf(out, "sha256:%s", hex);
-            n = 3;
-        } else if (text.len >= 5 && memcmp(text.ptr, "77777", 5) == 0) {
-            buf_addf(out, "%zu", of.len);
-            n = 5;
-        } else {
-            buf_add(out, text.ptr, 1);
-        }
-        text.ptr += n;
-        text.len -= n;
-    }
-}
-
-static void put_blob(int dir_fd, struct str text)
-{
-    char hex[DIGEST_HEX], path[96];
-
-    sha256_hex(text.ptr, text.len, hex);
-    (void)snprintf(path, sizeof path, "blobs/sha256/%s", hex);
-    place_file(dir_fd, path, text);
-}
 
 static void check_config(struct arena *a, struct str text)
 {
@@ -79,8 +47,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = {0};
 
     check_config(&arena, config);
-    fill_in(&manifest, place_part(&rest), "@C@", config);
-    fill_in(&index, rest, "@M@", (struct str){buf_str(&manifest), manifest.len});
+    fill_in(&manifest, place_part(&rest), "@C@", "77777", config);
+    fill_in(&index, rest, "@M@", "77777",
+            (struct str){buf_str(&manifest), manifest.len});
     must(fd_mkdirs(p->work_fd, "blobs/sha256", 0755, &e) == 0);
     put_blob(p->work_fd, config);
     put_blob(p->work_fd, (struct str){buf_str(&manifest), manifest.len});
