@@ -62,10 +62,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     AUTO_FREE char *path = xasprintf("%s/work/home", p->path);
     struct opt_value home = {&home_opt, path, NULL};
     struct str rest = {(const char *)data, size}, config = place_part(&rest);
+    AUTO_FD int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct cli alone, with;
 
     log_set_level(LOG_QUIET);
-    must(mkdirat(p->work_fd, "home", 0755) == 0 && fchdir(p->work_fd) == 0);
+    must(here >= 0 && mkdirat(p->work_fd, "home", 0755) == 0 &&
+         fchdir(p->work_fd) == 0);
     place_file(p->work_fd, "home/config.yaml", config);
     if (read_all(&alone, &home)) {
         place_file(p->work_fd, "dugout.yaml", rest);
@@ -74,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         arena_done(&with.a);
     }
     arena_done(&alone.a);
-    must(fchdir(p->dir_fd) == 0);
+    must(fchdir(here) == 0);
     place_clean(p);
     return 0;
 }
