@@ -160,8 +160,12 @@ $(B)/dugout: $(B)/dugout.debug
 $(B)/dugout-ubsan: $(call obj,ubsan,$(SRC)) $(SHIP_LIBS) $(DIRS)
 	$(call say,LD,$@) $(MUSL_GCC) $(LDFLAGS_MUSL) -o $@ $(filter %.o %.a,$^)
 
-$(B)/ingest_bench: $(call obj,ship,tests/bench/ingest_bench.c $(filter-out $(MAIN),$(SRC))) $(SHIP_LIBS)
+# Programs that make bench runs: parts of the binary alone, as it is shipped.
+BENCHES := $(B)/ingest_bench $(B)/lineage_bench
+$(BENCHES): $(B)/%_bench: $(call obj,ship,$(filter-out $(MAIN),$(SRC))) $(SHIP_LIBS)
 	$(call say,LD,$@) $(MUSL_GCC) $(LDFLAGS_MUSL) -o $@ $(filter %.o %.a,$^)
+$(B)/ingest_bench: $(call obj,ship,tests/bench/ingest_bench.c)
+$(B)/lineage_bench: $(call obj,ship,$(wildcard tests/bench/lineage_*.c))
 
 # ---- unit tests ----------------------------------------------------------------------------
 # tests/unit/MODULE_FILE_test.c links with MODULE and what MODULE may use, by the table of
@@ -219,15 +223,14 @@ demo:
 	@vendor/deps.sh build demo
 	@$(MAKE) --no-print-directory all
 	@pipelines/demo.sh
-bench: all $(B)/ingest_bench
+bench: all $(BENCHES)
 	@vendor/deps.sh bench
 	@python3 tests/bench/bench.py
-	@python3 tests/bench/ingest.py
 release: all
 	@release/build.sh && release/check.sh
 deps:
 	@vendor/deps.sh build test bench fuzz lint
-C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] vendor/*.[ch])
+C_FILES := $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch] vendor/*.[ch])
 lint: $(HEADERS) $(B)/gen/version.h
 	clang-format --dry-run -Werror $(C_FILES)
 	printf '%s\n' $(filter %.c,$(SRC)) $(INIT) | xargs -P$(shell nproc) -I{} \

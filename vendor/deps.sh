@@ -12,7 +12,7 @@ build="gcc libc6-dev make binutils patch nasm linux-libc-dev git ca-certificates
 demo="mmdebstrap python3"
 test="$demo python3-pytest python3-yaml skopeo umoci
     zstd gzip strace busybox-static qemu-system-x86 cpio util-linux e2fsprogs chromium poppler-utils"
-bench="$demo crun runc bubblewrap podman skopeo umoci strace time openssl ostree borgbackup"
+bench="$demo crun runc bubblewrap podman skopeo umoci strace time openssl ostree borgbackup git-annex"
 fuzz="clang libclang-rt-dev"
 lint="clang clang-format clang-tidy"
 

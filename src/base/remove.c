@@ -84,7 +84,8 @@ static int level_open(struct level *l, int fd)
     return 0;
 }
 
-/* make the directory `name` in `parent` the lowest level */
+/* make the directory `name` in `parent` the lowest level; when it is gone, another remover was
+ * quicker, and there is nothing to do */
 static int descend(struct remover *r, int parent, const char *name)
 {
     AUTO_FD int fd = open_dir(parent, name);
@@ -93,6 +94,8 @@ static int descend(struct remover *r, int parent, const char *name)
 
     if (fd < 0 && errno == EXDEV)
         return err_sys(r->e, errno, "%s: something is mounted there", name);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_sys(r->e, errno, "%s", name);
     if ((st.st_mode & 0700) != 0700)
@@ -208,7 +211,7 @@ static int remove_at(int at, const char *name, struct err *e)
         return err_sys(e, errno, "%s", name);
     if (unlinkat(at, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
         return 0;
-    if (descend(&r, at, name) < 0 || walk(&r) < 0)
+    if (descend(&r, at, name) < 0 || (r.n > 0 && walk(&r) < 0))
         return -1;
     if (unlinkat(at, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return err_sys(e, errno, "%s", name);

@@ -61,6 +61,7 @@ struct supervisor {
     bool wall_first;      /* the timer stands for the task's time-out, not for the run's */
     int64_t since_mono_us;
     struct lend_locks locks;
+    struct store *store;  /* NULL: not needed yet */
 };
 
 static void set_error(struct supervisor *s, enum attempt_end end, const char *text)
@@ -434,8 +435,19 @@ static int own_outputs(struct supervisor *s, struct err *e)
     return 0;
 }
 
+static int open_store(struct supervisor *s, struct err *e)
+{
+    if (s->store)
+        return 0;
+    if (store_open(s->at.home.ptr, &s->store, e) < 0)
+        return -1;
+    store_set_remove(s->store, box_remove_tree);
+    store_put_off(s->store);
+    return 0;
+}
+
 /* Directories that the task reads: made when they are packed, and kept from gc until we exit. */
-static int pin_inputs(struct supervisor *s, struct store **store, struct err *e)
+static int pin_inputs(struct supervisor *s, struct err *e)
 {
     for (size_t i = 0; i < s->at.n_inputs; i++) {
         const struct attempt_input *in = &s->at.inputs[i];
@@ -443,9 +455,7 @@ static int pin_inputs(struct supervisor *s, struct store **store, struct err *e)
 
         if (!str_eqz(in->kind, "dir"))
             continue;
-        if (!*store && store_open(s->at.home.ptr, store, e) < 0)
-            return -1;
-        if (tree_pin(*store, in->digest.ptr, &pin, e) < 0)
+        if (open_store(s, e) < 0 || tree_pin(s->store, in->digest.ptr, &pin, e) < 0)
             return err_at(e, "input directory");
     }
     return 0;
@@ -559,7 +569,6 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
 {
     AUTO_FD int timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     AUTO_FD int signals = -1;
-    AUTO_STORE struct store *store = NULL;
     struct box_result b = {0};
     sigset_t mask;
     int log_pipe[2];
@@ -577,7 +586,7 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     s->log_pipe = log_pipe[0];
     if (runlog_open(&s->log, s->dir_fd, s->at.log_max_bytes, e) < 0)
         return -1;
-    if (pin_inputs(s, &store, e) < 0)
+    if (pin_inputs(s, e) < 0)
         return -1;
     diskwatch_init(&s->disk, s->at.disk_bytes);
     if (start_all(s, dir, log_pipe[1], timer, signals, e) < 0) {
@@ -615,13 +624,13 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     runlog_close(&s->log);
     if (rc == 0 && !s->at.bare && result_ok(&s->r)) {
         struct collect c = {&s->a, &s->at, s->dir_fd, box_root_fd(s->box), s->box, NULL};
-        if (s->at.n_artifacts && !store) /* parameters alone touch no store */
-            rc = store_open(s->at.home.ptr, &store, e);
-        c.store = store;
+        if (s->at.n_artifacts) /* parameters alone touch no store */
+            rc = open_store(s, e);
+        c.store = s->store;
         if (rc == 0)
             rc = collect_outputs(&c, &s->r, e);
-        if (rc == 0 && store)
-            rc = store_sync(store, e);
+        if (rc == 0 && s->store)
+            rc = store_sync(s->store, e);
     }
     box_close(s->box);
     drop_volumes(s);
@@ -639,6 +648,7 @@ _Noreturn void supervisor_main(const char *dir, const int *locks, size_t n_locks
 {
     struct supervisor s = {.dir_fd = -1, .lock_fd = -1, .log_pipe = -1};
     struct err e = {0};
+    int rc;
 
     leave_the_caller(locks, n_locks);
     s.since_mono_us = lend_mono_us();
@@ -656,5 +666,9 @@ _Noreturn void supervisor_main(const char *dir, const int *locks, size_t n_locks
     }
     s.r.finished_unix_ms = clock_unix_ms();
     /* Without a result the engine sees a supervisor that vanished, which is a host failure. */
-    _exit(result_write(s.dir_fd, &s.r, &e) < 0);
+    rc = result_write(s.dir_fd, &s.r, &e);
+    if (s.store)
+        store_drop_apart(s.store);
+    store_close(s.store);
+    _exit(rc < 0);
 }

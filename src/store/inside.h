@@ -21,6 +21,9 @@ struct store {
     int lease_fd;               /* -1: none yet */
     char lease[STORE_TMP_NAME]; /* its name in locks/ */
     store_remove_fn *remove;    /* NULL: fd_remove_tree */
+    bool put_off;               /* removing: drop.c */
+    char **off;                 /* names in trash/ that wait for it */
+    size_t n_off;
 };
 
 uint8_t *store_hash_buf(struct store *s);
@@ -30,6 +33,10 @@ void store_lease_end(struct store *s);
 /* blob_link - make the open file fd, of a checkout of ours, the blob hex as well, which it
  * hashes to; -1 also when it has too many links */
 int blob_link(struct store *s, int fd, const char *hex, uint64_t size, struct err *e);
+/* meet_checkout - when checkouts/<hex> is there, make it young and drop NAME of at; *met says
+ * whether it was */
+int meet_checkout(struct store *s, int at, const char *name, const char *hex, bool *met,
+                  struct err *e);
 /* publish_checkout - move NAME of at, open as fd, to checkouts/<hex>; when that exists,
  * drop it instead */
 int publish_checkout(struct store *s, int at, const char *name, int fd, const char *hex,
@@ -44,6 +51,10 @@ void store_unique(struct store *s, const char *prefix, char name[STORE_TMP_NAME]
 
 /* store_remove_tree - as fd_remove_tree, by the function of store_set_remove */
 int store_remove_tree(const struct store *s, int dir_fd, const char *name, struct err *e);
+
+/* store_drop_later - as store_drop; after store_put_off it is only moved to trash/ */
+int store_drop_later(struct store *s, int dir_fd, const char *name, struct err *e);
+void drop_forget(struct store *s);
 
 /* store_err - err_sys "WHAT NAME", with a hint when the disk is full */
 int store_err(struct err *e, int sys, const char *what, const char *name);

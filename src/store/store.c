@@ -125,6 +125,7 @@ void store_close(struct store *s)
     if (!s)
         return;
     store_lease_end(s);
+    drop_forget(s);
     for (int i = 0; i < STORE_DIRS; i++)
         if (s->dirs[i] >= 0)
             (void)close(s->dirs[i]);
@@ -232,36 +233,6 @@ int store_tmp_dir(struct store *s, const char *prefix, char name[STORE_TMP_NAME]
         return err_sys(e, errno, "open tmp directory %s", name);
     *lock_fd = fd_take(&fd);
     return 0;
-}
-
-void store_set_remove(struct store *s, store_remove_fn *fn)
-{
-    s->remove = fn;
-}
-
-int store_remove_tree(const struct store *s, int dir_fd, const char *name, struct err *e)
-{
-    return s->remove ? s->remove(dir_fd, name, e) : fd_remove_tree(dir_fd, name, e);
-}
-
-int store_drop(struct store *s, int dir_fd, const char *name, struct err *e)
-{
-    char trash[STORE_TMP_NAME];
-
-    store_unique(s, "drop", trash);
-    if (renameat(dir_fd, name, s->dirs[STORE_TRASH], trash) < 0) {
-        if (errno == ENOENT)
-            return 0;
-        if (errno == EXDEV)
-            return store_remove_tree(s, dir_fd, name, e);
-        if (errno !=
-            EACCES) /* a directory that its owner may not write: chmod, try again */
-            return err_sys(e, errno, "move %s to trash", name);
-        if (fchmodat(dir_fd, name, 0700, 0) < 0 ||
-            renameat(dir_fd, name, s->dirs[STORE_TRASH], trash) < 0)
-            return err_sys(e, errno, "move %s to trash", name);
-    }
-    return store_remove_tree(s, s->dirs[STORE_TRASH], trash, e);
 }
 
 bool store_shut(int dir_fd, const char *name)

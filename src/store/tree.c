@@ -369,6 +369,22 @@ static int put_dir(struct put *p, int src, int dst, int depth, struct tree_entry
 
 /* ---- publishing a checkout ---- */
 
+int meet_checkout(struct store *s, int at, const char *name, const char *hex, bool *met,
+                  struct err *e)
+{
+    AUTO_FD int gc = -1;
+
+    *met = false;
+    if (store_gc_lock(s, LOCK_SH, &gc, e) < 0)
+        return -1;
+    if (utimensat(s->dirs[STORE_CHECKOUTS], hex, NULL, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : err_sys(e, errno, "refresh checkout %.12s", hex);
+    *met = true;
+    s->touched[STORE_CHECKOUTS] = true; /* its name may be a moment old */
+    (void)close(fd_take(&gc));          /* removing may take long */
+    return store_drop_later(s, at, name, e);
+}
+
 /* rename(2) replaces an empty directory and no other, so it cannot destroy a checkout.
  */
 int publish_checkout(struct store *s, int at, const char *name, int fd, const char *hex,
@@ -376,22 +392,20 @@ int publish_checkout(struct store *s, int at, const char *name, int fd, const ch
 {
     AUTO_FD int gc = -1;
     struct stat st;
-    int sys = 0;
+    bool met;
 
+    if (meet_checkout(s, at, name, hex, &met, e) < 0 || met)
+        return met ? 0 : -1;
     if (store_gc_lock(s, LOCK_SH, &gc, e) < 0)
         return -1;
     if (fstat(fd, &st) < 0 || (futimens(fd, NULL) < 0 && errno != EPERM))
         return err_sys(e, errno, "set time of %s", name);
-    if (renameat(at, name, s->dirs[STORE_CHECKOUTS], hex) < 0)
-        sys = errno;
-    if (sys == EEXIST || sys == ENOTEMPTY) {
-        if (utimensat(s->dirs[STORE_CHECKOUTS], hex, NULL, AT_SYMLINK_NOFOLLOW) < 0)
-            return err_sys(e, errno, "refresh checkout %.12s", hex);
-        (void)close(fd_take(&gc)); /* removing may take long */
-        return store_drop(s, at, name, e);
+    if (renameat(at, name, s->dirs[STORE_CHECKOUTS], hex) < 0) {
+        if (errno != EEXIST && errno != ENOTEMPTY)
+            return store_err(e, errno, "name checkout", hex);
+        (void)close(fd_take(&gc));
+        return publish_checkout(s, at, name, fd, hex, e); /* it came just now */
     }
-    if (sys)
-        return store_err(e, sys, "name checkout", hex);
     s->touched[STORE_CHECKOUTS] = true;
     return make_ours(fd, &st, 0555, name, e);
 }
@@ -401,11 +415,16 @@ static int put_here(struct put *p, int dir_fd, const char *name, int src,
 {
     struct tree_entry root = {.hex = ""};
 
+    bool met;
+
     if (put_dir(p, src, -1, 0, &root, e) < 0)
         return -1;
+    memcpy(p->id.hex, root.hex, sizeof(p->id.hex));
+    /* what is known goes again: its bytes need not reach the disk */
+    if (meet_checkout(p->store, dir_fd, name, root.hex, &met, e) < 0 || met)
+        return met ? 0 : -1;
     if (!(flags & BLOB_NOSYNC) && syncfs(src) < 0)
         return store_err(e, errno, "make durable", name);
-    memcpy(p->id.hex, root.hex, sizeof(p->id.hex));
     return publish_checkout(p->store, dir_fd, name, src, root.hex, e);
 }
 

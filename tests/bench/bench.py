@@ -4,6 +4,8 @@
     make bench            all rows
     BENCH_ROWS=box,load   only these
     BENCH_TIMES=30        so many turns for the short ones (15)
+    BENCH_RUNS=300        so many runs in the record that lineage asks (3000)
+    BENCH_GIB=1 BENCH_FILES=10000   what publish stores (4; 100000)
 
 Nothing is asserted. Each row has the target that the design sets for the ratio beside it, and
 the largest peak memory of each command. A command that is not installed, or fails here, is said.
@@ -23,9 +25,12 @@ import tarfile
 import tempfile
 import time
 
+import ingest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = os.environ.get("DUGOUT_BIN") or str(ROOT / "build" / "dugout")
 TIMES = int(os.environ.get("BENCH_TIMES", "15"))
+RUNS = os.environ.get("BENCH_RUNS", "3000")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -526,9 +531,23 @@ class Bench:
                           before=forget), "1.1")], 5)
         forget()
 
+    def publish(self):
+        """Outputs into the store, beside other stores: ingest.py."""
+        ingest.main(self.work)
+
+    def lineage(self):
+        """A record of a million artifacts beside the same data in ML Metadata's schema."""
+        home = self.work / "million"
+        home.mkdir()
+        print("\nlineage: %s runs of 100 tasks" % RUNS, flush=True)
+        for argv in (["fill", home, RUNS], ["ask", home]):
+            subprocess.run([ROOT / "build" / "lineage_bench", *argv], check=True)
+        shutil.rmtree(home)
+
 
 ROWS = {"box": Bench.box, "dirty": Bench.dirty, "memory": Bench.memory, "chain": Bench.chain,
-        "loops": Bench.loops, "load": Bench.load, "ingest": Bench.ingest}
+        "loops": Bench.loops, "load": Bench.load, "ingest": Bench.ingest, "publish": Bench.publish,
+        "lineage": Bench.lineage}
 
 
 def main():

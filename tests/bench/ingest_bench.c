@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ingest_bench.c - what a supervisor does with outputs, alone: adopt, make durable, pack
+/* ingest_bench.c - what a supervisor does with outputs, alone: adopt, make durable,
+ * pack
  *
  *   ingest_bench file HOME PATH    the file becomes a blob
  *   ingest_bench dir HOME PATH     the directory becomes a checkout
@@ -16,8 +17,8 @@
 #include "store/pack.h"
 #include "store/tree.h"
 
-static int act(struct store *s, const char *what, const char *path, char hex[DIGEST_HEX],
-               struct err *e)
+static int act(struct store *s, const char *what, const char *path,
+               char hex[DIGEST_HEX], struct err *e)
 {
     struct blob_id blob;
     struct tree_id tree;
@@ -53,11 +54,14 @@ int main(int argc, char **argv)
         return 2;
     }
     began = clock_mono_ns();
-    if (store_open(argv[2], &s, &e) < 0 || act(s, argv[1], argv[3], hex, &e) < 0) {
+    if (store_open(argv[2], &s, &e) == 0)
+        store_put_off(s);
+    if (!s || act(s, argv[1], argv[3], hex, &e) < 0) {
         (void)fprintf(stderr, "ingest_bench: %s\n", e.text);
         return err_exit(&e);
     }
     (void)printf("%.3f %.3f %s\n", (double)(clock_mono_ns() - began) / 1e9,
                  (double)clock() / CLOCKS_PER_SEC, hex);
+    store_drop_apart(s);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store_tree_test.c - directory artifacts: encoding, adopting, copying, walking,
  * verifying */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -122,6 +124,38 @@ static void a_known_directory_is_dropped(void)
     CHECK_INT(stat(path, &st), 0);
     CHECK_INT(st.st_ino, before.st_ino);
     CHECK(st.st_mtim.tv_sec >= before.st_mtim.tv_sec);
+}
+
+static size_t entries(int dir_fd)
+{
+    DIR *d = fdopendir(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY));
+    size_t n = 0;
+
+    must(d);
+    for (const struct dirent *ent = readdir(d); ent; ent = readdir(d))
+        n += ent->d_name[0] != '.';
+    (void)closedir(d);
+    return n;
+}
+
+static void a_known_directory_may_be_removed_later_and_apart(void)
+{
+    AUTO_STORE struct store *other = NULL;
+    struct tree_id id;
+    int trash, status;
+
+    CHECK_INT(store_open(home, &other, &e), 0);
+    trash = store_dir_fd(other, STORE_TRASH);
+    store_put_off(other);
+    make_sample("later");
+    CHECK_INT(tree_put(other, work, "later", BLOB_ADOPT, &id, &e), 0);
+    CHECK_INT(faccessat(work, "later", F_OK, 0), -1);
+    CHECK_INT(entries(trash), 1);
+    store_drop_apart(other);
+    CHECK(wait(&status) > 0);
+    CHECK_INT(WEXITSTATUS(status), 0);
+    CHECK_INT(entries(trash), 0);
+    CHECK_INT(tree_verify(other, id.hex, &e), 0); /* the first copy stands */
 }
 
 static void what_is_no_file_is_left_out_and_counted(void)
@@ -329,6 +363,7 @@ int main(void)
     the_encoding_is_what_the_header_says();
     an_adopted_directory_is_moved_and_made_read_only();
     a_known_directory_is_dropped();
+    a_known_directory_may_be_removed_later_and_apart();
     what_is_no_file_is_left_out_and_counted();
     a_file_with_several_names_is_copied();
     a_directory_that_locks_its_owner_out_is_still_collected();
