@@ -269,6 +269,18 @@ static int set_network_home(struct conf_file *s, const struct node *n, struct er
     return 0;
 }
 
+static int set_scratch(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (v[0] != '/')
+        return bad(s, n, e, "scratch wants the absolute path of a directory");
+    s->c->cfg.run.scratch = v;
+    return 0;
+}
+
 static int set_quota(struct conf_file *s, const struct node *n, struct err *e)
 {
     struct run_opts *o = &s->c->cfg.run;
@@ -381,7 +393,7 @@ static const struct {
     {"gpus", false, set_gpus},         {"gpu_wait", true, set_gpu_wait},
     {"gpu_root", false, set_gpu_root}, {"quota", false, set_quota},
     {"retention", false, set_retention}, {"network_home", false, set_network_home},
-    {"locked", false, set_locked},
+    {"locked", false, set_locked},     {"scratch", false, set_scratch},
     {"tasks", false, set_tasks},
 };
 

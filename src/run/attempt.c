@@ -129,6 +129,7 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
     jw_ki64(&w, "wallMs", at->wall_ms);
     jw_ki64(&w, "graceMs", at->grace_ms);
     put_str(&w, "home", at->home);
+    put_str(&w, "scratch", at->scratch.ptr ? at->scratch : STR(""));
     put_str(&w, "taskRoot", at->task_root_path);
     put_str(&w, "outputFile", at->output_file);
     put_outputs(&w, "parameters", at->params, at->n_params);
@@ -400,6 +401,7 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
         .wall_ms = get_i64_opt(&r, r.root, "wallMs"),
         .grace_ms = get_i64_opt(&r, r.root, "graceMs"),
         .home = get_str(&r, r.root, "home"),
+        .scratch = json_at(r.root, "scratch") ? get_str(&r, r.root, "scratch") : STR(""),
         .task_root_path = get_str(&r, r.root, "taskRoot"),
         .output_file = get_str(&r, r.root, "outputFile"),
         .cache_key = get_str(&r, r.root, "cacheKey"),

@@ -12,6 +12,7 @@
  *     out/        the task root, bind-mounted read-write
  *     params/     output parameter files, bind-mounted read-write
  *   box/          scratch of the box (overlay upper), gone when it ended
+ *   scratch       with scratch: in the config, a link to where out/, params/, box/ are then
  *   result.json   how it ended (supervisor, by rename). Its presence ends the attempt.
  *
  * Neither file is fsynced: a power cut ends the attempt anyway. Both carry a version.
@@ -82,6 +83,7 @@ struct attempt {
     int64_t wall_ms;                  /* of this attempt, 0 = none */
     int64_t grace_ms;                 /* between the stop signal and the kill, 0 = 10 s */
     struct str home;          /* absolute */
+    struct str scratch;       /* of the home, absolute; "" = the attempt's own directory */
     struct str task_root_path, output_file;
     struct attempt_output *params, *artifacts;
     size_t n_params, n_artifacts;

@@ -10,7 +10,7 @@
 struct collect {
     struct arena *a;
     const struct attempt *at;
-    int dir_fd;  /* the attempt's directory */
+    int dir_fd;  /* where the attempt has out/ and params/ */
     int root_fd; /* the box's root, -1 when there is none */
     const struct box *box; /* whose root that is */
     struct store *store;

@@ -299,6 +299,18 @@ int engine_lock(struct engine *en, struct err *e)
     return pid_file_write(en->run_fd, "engine", e);
 }
 
+int engine_scratch(struct engine *en, struct err *e)
+{
+    AUTO_FREE char *path = NULL;
+
+    if (!en->o.scratch)
+        return 0;
+    if (store_scratch(en->env->store, en->o.scratch, &path, e) < 0)
+        return -1;
+    en->scratch = arena_strdup(&en->a, path);
+    return 0;
+}
+
 /* ---- one turn --------------------------------------------------------------------------------------- */
 
 /* Whatever is examined may be a cache hit, which is reported done. */

@@ -98,6 +98,7 @@ struct engine {
     char id[37], name[128];
     struct str argv_json;
     int64_t created_unix_ms, deadline_unix_ms, started_mono_ns;
+    const char *scratch; /* of the home, absolute; NULL: attempts write in the home */
     int home_fd, run_fd, lock_fd, signal_fd;
     int serial_fd[2]; /* the pipeline's mutex and semaphore, held for the run; -1 = none */
     struct image_use **images;
@@ -144,6 +145,8 @@ void engine_init(struct engine *en, struct run_env *env, const struct run_view *
 void engine_done(struct engine *en);
 /* engine_lock - make runs/<id>/, take its lock; ERR_BUSY when another engine has the run */
 int engine_lock(struct engine *en, struct err *e);
+/* engine_scratch - the place that scratch: in the config names, before anything starts */
+int engine_scratch(struct engine *en, struct err *e);
 /* engine_loop - from "everything recorded as PENDING" to the end of the run */
 int engine_loop(struct engine *en, struct err *e);
 

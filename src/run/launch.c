@@ -216,6 +216,7 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
         .wall_ms = en->o.task_timeout_ms,
         .grace_ms = en->o.grace_ms,
         .home = str_of(en->env->home),
+        .scratch = str_of(en->scratch ? en->scratch : ""),
         .task_root_path = j->plan.task_root_path,
         .output_file = j->plan.output_file,
         .cache_key = j->cacheable ? str_of(j->key) : NO_TEXT,

@@ -288,7 +288,7 @@ int run_resume(struct run_env *env, const char *run_id, const char *from_task,
         db_run_get_in(&en.a, env->db, en.row, &row, e) < 0)
         goto done;
     en.o = *o;
-    if (store_lease(env->store, e) < 0 || graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0 ||
+    if (store_lease(env->store, e) < 0 || engine_scratch(&en, e) < 0 || graph_of_run(&en, &row, e) < 0 || prepare_images(&en, e) < 0 ||
         kube_serialise(&en, e) < 0)
         goto done;
     db_ballast_load(env->db);

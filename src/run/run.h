@@ -94,6 +94,8 @@ struct run_opts {
     /* of the home, looked at before a run starts; 0 = none. Artifacts and images together */
     uint64_t quota_soft_bytes, quota_hard_bytes;
     uint64_t min_free_bytes; /* of its file system */
+    const char *scratch; /* absolute directory for what attempts write, NULL = in the home; of
+                            this machine's configuration, not kept with the run */
     const char *secrets_dir, *configmaps_dir; /* absolute; NULL: below the home */
     const struct run_volume *volumes;
     size_t n_volumes;

@@ -288,7 +288,7 @@ int run_start(struct run_env *env, const struct run_request *rq, const struct ru
             ms = en.p.deadline_ms;
         en.deadline_unix_ms = en.created_unix_ms + ms;
     }
-    if (check_space(&en, e) < 0 || engine_lock(&en, e) < 0)
+    if (check_space(&en, e) < 0 || engine_scratch(&en, e) < 0 || engine_lock(&en, e) < 0)
         goto done;
     /* The first turn goes on in this transaction: a run and its first tasks are one commit. */
     if (db_begin(env->db, DB_PROGRESS, e) < 0)

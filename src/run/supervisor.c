@@ -47,6 +47,8 @@
 struct supervisor {
     struct arena a;
     int dir_fd, lock_fd;
+    const char *work; /* where the task writes: the attempt's directory, or one on scratch */
+    int work_fd;
     struct attempt at;
     struct result r;
     struct box *box;
@@ -134,13 +136,33 @@ static int take_attempt(struct supervisor *s, const char *dir, struct err *e)
     return attempt_read_in(&s->a, s->dir_fd, &s->at, e);
 }
 
+/* on scratch, a directory of the same name; a link in ours says where */
+static int open_work(struct supervisor *s, const char *dir, struct err *e)
+{
+    const char *name = strrchr(dir, '/');
+
+    s->work = dir;
+    s->work_fd = s->dir_fd;
+    if (!s->at.scratch.len || !name)
+        return 0;
+    s->work = arena_printf(&s->a, "%s/%s%s", s->at.scratch.ptr, s->at.run_id.ptr, name);
+    if (fd_mkdirs(AT_FDCWD, s->work, 0700, e) < 0)
+        return err_at(e, "make the attempt's place on scratch");
+    s->work_fd = open(s->work, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (s->work_fd < 0)
+        return err_sys(e, errno, "open %s", s->work);
+    if (symlinkat(s->work, s->dir_fd, "scratch") < 0 && errno != EEXIST)
+        return err_sys(e, errno, "link to %s", s->work);
+    return 0;
+}
+
 /* ---- the box -------------------------------------------------------------------------------- */
 
 static int make_dir(struct supervisor *s, const char *name, mode_t mode, struct err *e)
 {
-    if (box_remove_tree(s->dir_fd, name, e) < 0)
+    if (box_remove_tree(s->work_fd, name, e) < 0)
         return -1;
-    if (mkdirat(s->dir_fd, name, 0700) < 0 || fchmodat(s->dir_fd, name, mode, 0) < 0)
+    if (mkdirat(s->work_fd, name, 0700) < 0 || fchmodat(s->work_fd, name, mode, 0) < 0)
         return err_sys(e, errno, "make %s", name);
     return 0;
 }
@@ -160,7 +182,7 @@ static void note_base(const struct supervisor *s)
         (void)!write(fd, text, (size_t)n);
 }
 
-static int start_box(struct supervisor *s, const char *dir, int log_write, struct err *e)
+static int start_box(struct supervisor *s, int log_write, struct err *e)
 {
     static const char *const writable[] = {"/minio", "/gcs",    "/s3",
                                            "/.local", "/.cache", "/.config"};
@@ -180,7 +202,7 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
         .n_lowers = at->n_lowers,
         .has_etc = at->has_etc,
         .userxattr = geteuid() != 0,
-        .scratch = arena_printf(&s->a, "%s/box", dir),
+        .scratch = arena_printf(&s->a, "%s/box", s->work),
         .argv = at->argv,
         .cwd = at->cwd.ptr,
         .user = at->user.ptr,
@@ -208,12 +230,12 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
         if (str_starts(at->task_root_path, EXEC_ROOT_DIR "/"))
             mounts[n++] = artifacts_dir;
         mounts[n++] = (struct box_mount){.kind = BOX_BIND,
-                                         .src = arena_printf(&s->a, "%s/" ATTEMPT_OUT, dir),
+                                         .src = arena_printf(&s->a, "%s/" ATTEMPT_OUT, s->work),
                                          .dst = at->task_root_path.ptr,
                                          .rw = true};
         if (at->n_params)
             mounts[n++] = (struct box_mount){.kind = BOX_BIND,
-                                             .src = arena_printf(&s->a, "%s/" ATTEMPT_PARAMS, dir),
+                                             .src = arena_printf(&s->a, "%s/" ATTEMPT_PARAMS, s->work),
                                              .dst = EXEC_PARAM_DIR,
                                              .rw = true};
     }
@@ -223,7 +245,7 @@ static int start_box(struct supervisor *s, const char *dir, int log_write, struc
                                          .dst = at->mounts[i].dst,
                                          .sub = at->mounts[i].sub,
                                          .rw = at->mounts[i].rw};
-    if (pod_mounts_in(&s->a, &at->pod, dir, mounts, &n, e) < 0 ||
+    if (pod_mounts_in(&s->a, &at->pod, s->work, mounts, &n, e) < 0 ||
         pod_env_in(&s->a, &at->pod, at->env, &env, e) < 0) {
         if (e->code != ERR_SYS)
             e->code = ERR_INPUT; /* what the task wants is not there: no fault of the host */
@@ -295,7 +317,7 @@ static void watch_disk(struct supervisor *s, int timer)
     char human[24];
 
     if (s->killing || s->dying ||
-        !diskwatch_over(&s->disk, s->box, s->dir_fd, names, s->at.bare ? 0 : N_ELEMS(names)))
+        !diskwatch_over(&s->disk, s->box, s->work_fd, names, s->at.bare ? 0 : N_ELEMS(names)))
         return;
     size_human(s->at.disk_bytes, human);
     stop_box(s, END_EXITED,
@@ -429,8 +451,8 @@ static int own_outputs(struct supervisor *s, struct err *e)
 {
     if (s->at.bare)
         return 0;
-    if (box_own_tree(s->box, s->dir_fd, ATTEMPT_OUT, e) < 0 ||
-        (s->at.n_params && box_own_tree(s->box, s->dir_fd, ATTEMPT_PARAMS, e) < 0))
+    if (box_own_tree(s->box, s->work_fd, ATTEMPT_OUT, e) < 0 ||
+        (s->at.n_params && box_own_tree(s->box, s->work_fd, ATTEMPT_PARAMS, e) < 0))
         return err_at(e, "outputs");
     return 0;
 }
@@ -482,7 +504,7 @@ static int carry_out_work(struct supervisor *s, struct err *e)
     return rc;
 }
 
-static int start_init(struct supervisor *s, const char *dir, const struct pod_init *c,
+static int start_init(struct supervisor *s, const struct pod_init *c,
                       int log_write, struct err *e)
 {
     const struct attempt *at = &s->at;
@@ -491,12 +513,12 @@ static int start_init(struct supervisor *s, const char *dir, const struct pod_in
         .lowers = c->lowers,
         .n_lowers = c->n_lowers,
         .userxattr = geteuid() != 0,
-        .scratch = arena_printf(&s->a, "%s/box", dir),
+        .scratch = arena_printf(&s->a, "%s/box", s->work),
         .argv = c->argv,
         .envp = c->env,
         .cwd = c->cwd.ptr,
         .user = c->user.ptr,
-        .mounts = pod_init_mounts_in(&s->a, c, dir),
+        .mounts = pod_init_mounts_in(&s->a, c, s->work),
         .n_mounts = c->n_mounts,
         .host_network = at->network_host,
         .memory_bytes = c->memory_bytes ? c->memory_bytes : at->memory_bytes,
@@ -515,14 +537,14 @@ static int start_init(struct supervisor *s, const char *dir, const struct pod_in
 }
 
 /* One after the other, each to its end. A failure of one is the attempt's: r->error is set. */
-static int run_inits(struct supervisor *s, const char *dir, int log_write, int timer, int signals,
+static int run_inits(struct supervisor *s, int log_write, int timer, int signals,
                      struct err *e)
 {
     for (size_t i = 0; i < s->at.pod.n_inits && !s->r.error.len; i++) {
         const struct pod_init *c = &s->at.pod.inits[i];
         struct box_result b = {0};
 
-        if (start_init(s, dir, c, log_write, e) < 0)
+        if (start_init(s, c, log_write, e) < 0)
             return err_at(e, "init container %s", c->name.ptr);
         set_timer(s, timer);
         watch_box(s, timer, signals);
@@ -550,22 +572,22 @@ static void drop_volumes(struct supervisor *s)
     struct err unused;
 
     if (s->at.pod.n_volumes)
-        (void)box_remove_tree(s->dir_fd, "volumes", &unused);
+        (void)box_remove_tree(s->work_fd, "volumes", &unused);
 }
 
-static int start_all(struct supervisor *s, const char *dir, int log_write, int timer, int signals,
+static int start_all(struct supervisor *s, int log_write, int timer, int signals,
                      struct err *e)
 {
     if (s->at.pod.n_volumes && (make_dir(s, "volumes", 0700, e) < 0 ||
-                                pod_make_scratch(&s->at.pod, s->dir_fd, e) < 0))
+                                pod_make_scratch(&s->at.pod, s->work_fd, e) < 0))
         return -1;
-    if (run_inits(s, dir, log_write, timer, signals, e) < 0)
+    if (run_inits(s, log_write, timer, signals, e) < 0)
         return -1;
-    return s->r.error.len ? 0 : start_box(s, dir, log_write, e);
+    return s->r.error.len ? 0 : start_box(s, log_write, e);
 }
 
 /* everything between the first and the last line of an attempt; errors are the host's */
-static int carry_out(struct supervisor *s, const char *dir, struct err *e)
+static int carry_out(struct supervisor *s, struct err *e)
 {
     AUTO_FD int timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     AUTO_FD int signals = -1;
@@ -589,7 +611,7 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     if (pin_inputs(s, e) < 0)
         return -1;
     diskwatch_init(&s->disk, s->at.disk_bytes);
-    if (start_all(s, dir, log_pipe[1], timer, signals, e) < 0) {
+    if (start_all(s, log_pipe[1], timer, signals, e) < 0) {
         not_started(s, e);
         if (s->r.end == END_NOT_START) {
             runlog_add(&s->log, "dugout: ", 8);
@@ -623,7 +645,7 @@ static int carry_out(struct supervisor *s, const char *dir, struct err *e)
     }
     runlog_close(&s->log);
     if (rc == 0 && !s->at.bare && result_ok(&s->r)) {
-        struct collect c = {&s->a, &s->at, s->dir_fd, box_root_fd(s->box), s->box, NULL};
+        struct collect c = {&s->a, &s->at, s->work_fd, box_root_fd(s->box), s->box, NULL};
         if (s->at.n_artifacts) /* parameters alone touch no store */
             rc = open_store(s, e);
         c.store = s->store;
@@ -659,8 +681,9 @@ _Noreturn void supervisor_main(const char *dir, const int *locks, size_t n_locks
         if (s.dir_fd < 0 || e.code == ERR_BUSY)
             _exit(1); /* not ours to report */
         set_error(&s, END_HOST, e.text);
-    } else if ((s.at.work.kind == WORK_BOX ? carry_out(&s, dir, &e) : carry_out_work(&s, &e)) <
-               0) {
+    } else if ((s.at.work.kind != WORK_BOX          ? carry_out_work(&s, &e)
+                : open_work(&s, dir, &e) == 0 ? carry_out(&s, &e)
+                                              : -1) < 0) {
         s.r.error = (struct str){"", 0};
         set_error(&s, no_room(e.sys) ? END_EXITED : END_HOST, e.text);
     }

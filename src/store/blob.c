@@ -347,13 +347,28 @@ static int open_source(int dir_fd, const char *name, int *out, struct stat *st,
     return 0;
 }
 
+/* A bind mount has the device of what it shows, and rename and link refuse all the same. */
+static bool mount_of(int fd, int *id)
+{
+    struct file_handle none = {.handle_bytes = 0};
+
+    return name_to_handle_at(fd, "", &none, id, AT_EMPTY_PATH) < 0 && errno == EOVERFLOW;
+}
+
+bool same_mount(int a, int b)
+{
+    struct stat sa, sb;
+    int ma, mb;
+
+    if (fstat(a, &sa) < 0 || fstat(b, &sb) < 0 || sa.st_dev != sb.st_dev)
+        return false;
+    return !mount_of(a, &ma) || !mount_of(b, &mb) || ma == mb;
+}
+
 /* may this very file become the blob? Nobody else may be able to write to it later. */
 static bool may_adopt(struct store *s, int fd, const struct stat *st)
 {
-    struct stat dir;
-
-    if (st->st_nlink != 1 || fstat(s->dirs[STORE_BLOBS], &dir) < 0 ||
-        dir.st_dev != st->st_dev)
+    if (st->st_nlink != 1 || !same_mount(fd, s->dirs[STORE_BLOBS]))
         return false;
     if (geteuid() != 0 && st->st_uid != geteuid())
         return false;

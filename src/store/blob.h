@@ -52,6 +52,12 @@ const char *store_network_name(const char *path);
  * naming what it does not */
 int store_probe(struct store *s, struct err *e);
 
+/* store_scratch - the directory of this home below the directory `path` (absolute), for what
+ * attempts write; made, probed and remembered at first use. *gives is its absolute path, to be
+ * freed. ERR_MISSING when path is not there, ERR_INPUT when what is there is not ours alone,
+ * ERR_SYS */
+int store_scratch(struct store *s, const char *path, char **gives, struct err *e);
+
 const char *store_home(const struct store *s); /* absolute path, lives as long as s */
 int store_home_fd(const struct store *s);      /* belongs to the store */
 

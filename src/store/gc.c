@@ -233,6 +233,16 @@ static void count_dir(int at, const char *name, struct gc_count *out)
     (void)closedir(d);
 }
 
+static int count_scratch(void *ctx, int at, const char *run, const char *name, bool orphan,
+                         struct err *e)
+{
+    struct gc_count *out = ctx;
+
+    (void)run, (void)orphan, (void)e;
+    count_tree(at, name, &out->bytes);
+    return 0;
+}
+
 int store_usage(struct store *s, struct gc_count out[GC_KINDS], struct err *e)
 {
     static const enum store_dir dir_of[GC_KINDS] = {
@@ -241,7 +251,6 @@ int store_usage(struct store *s, struct gc_count out[GC_KINDS], struct err *e)
         [GC_TRASH] = STORE_TRASH,        [GC_PACKS] = STORE_PACKS,
     };
 
-    (void)e;
     memset(out, 0, GC_KINDS * sizeof(*out));
     for (int k = 0; k < GC_KINDS; k++) {
         if (k == GC_RUNS)
@@ -249,7 +258,7 @@ int store_usage(struct store *s, struct gc_count out[GC_KINDS], struct err *e)
         else
             count_dir(s->dirs[dir_of[k]], ".", &out[k]);
     }
-    return 0;
+    return scratch_each(s, count_scratch, &out[GC_RUNS], e);
 }
 
 /* ---- sweeping ---- */
@@ -439,6 +448,26 @@ static int sweep_runs(struct sweep *w, struct err *e)
     return r;
 }
 
+static int sweep_scratch_of(void *ctx, int at, const char *run, const char *name, bool orphan,
+                            struct err *e)
+{
+    struct sweep *w = ctx;
+    uint64_t bytes = 0;
+
+    if (!orphan &&
+        !(w->plan->dry_run && !w->plan->attempt_lives(w->plan->ctx, run, name)))
+        return 0;
+    count_tree(at, name, &bytes);
+    goes(w, GC_RUNS, name, bytes);
+    return w->plan->dry_run ? 0 : store_remove_tree(w->store, at, name, e);
+}
+
+/* after the runs: what an attempt wrote elsewhere goes with it */
+static int sweep_scratch(struct sweep *w, struct err *e)
+{
+    return w->plan->attempt_lives ? scratch_each(w->store, sweep_scratch_of, w, e) : 0;
+}
+
 static int sweep_tmp(struct sweep *w, struct err *e)
 {
     AUTO_LIST struct list l = {.at = NULL};
@@ -488,7 +517,7 @@ int gc_sweep(struct store *s, const struct gc_plan *plan, struct gc_count out[GC
     struct sweep w = {.store = s, .plan = plan, .out = out};
 
     memset(out, 0, GC_KINDS * sizeof(*out));
-    if (sweep_trash(&w, e) < 0 || sweep_tmp(&w, e) < 0 || sweep_runs(&w, e) < 0 ||
+    if (sweep_trash(&w, e) < 0 || sweep_tmp(&w, e) < 0 || sweep_runs(&w, e) < 0 || sweep_scratch(&w, e) < 0 ||
         sweep_digests(&w, STORE_CHECKOUTS, GC_CHECKOUTS, plan->checkouts, e) < 0 ||
         sweep_digests(&w, STORE_PACKS, GC_PACKS, plan->checkouts, e) < 0 ||
         sweep_digests(&w, STORE_LAYERS, GC_LAYERS, plan->layers, e) < 0)

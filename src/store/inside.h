@@ -56,8 +56,22 @@ int store_remove_tree(const struct store *s, int dir_fd, const char *name, struc
 int store_drop_later(struct store *s, int dir_fd, const char *name, struct err *e);
 void drop_forget(struct store *s);
 
+#define SCRATCHES "scratches"
+/* probe_scratch - once in the life of the directory fd (called NAME, of id HEX): does it do what
+ * attempts need? */
+int probe_scratch(struct store *s, int fd, const char *name, const char *hex, struct err *e);
+/* scratch_each - every attempt's directory in every scratch directory that the home has had and
+ * that is there now: NAME of at. orphan: runs/ has no such attempt any more. Directories of
+ * runs that are empty afterwards go */
+typedef int scratch_fn(void *ctx, int at, const char *run, const char *name, bool orphan,
+                       struct err *e);
+int scratch_each(struct store *s, scratch_fn *fn, void *ctx, struct err *e);
+
 /* store_err - err_sys "WHAT NAME", with a hint when the disk is full */
 int store_err(struct err *e, int sys, const char *what, const char *name);
+
+/* same_mount - can the open files a and b be in one rename or link? */
+bool same_mount(int a, int b);
 
 /* file_unchanged - is fd as fstat said before it was read? ERR_BUSY when not */
 int file_unchanged(int fd, const struct stat *before, const char *name, struct err *e);

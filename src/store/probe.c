@@ -28,6 +28,7 @@
 
 #define ANSWER "probe"
 
+
 const char *store_network_name(const char *path)
 {
     static const struct {
@@ -112,10 +113,10 @@ static bool has_nameless(int dir)
     return fd >= 0;
 }
 
-static bool has_clones(int dir)
+static bool has_clones(int dir, int to_dir)
 {
     AUTO_FD int from = openat(dir, "a", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    AUTO_FD int to = openat(dir, "d", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    AUTO_FD int to = openat(to_dir, "d", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     return from >= 0 && to >= 0 && pwrite(from, "x", 1, 0) == 1 &&
            ioctl(to, FICLONE, from) == 0;
@@ -137,9 +138,39 @@ int store_probe(struct store *s, struct err *e)
              ? -1
              : 0;
     n = snprintf(text, sizeof(text), "nameless %s\nclones %s\n",
-                 has_nameless(dir) ? "yes" : "no", has_clones(dir) ? "yes" : "no");
+                 has_nameless(dir) ? "yes" : "no", has_clones(dir, dir) ? "yes" : "no");
     (void)store_drop(s, s->dirs[STORE_TMP], name, &ignored);
     if (rc < 0)
         return err_at(e, "the file system of %s cannot hold a store", s->home);
     return fd_write_file(s->dirs[STORE_LOCKS], ANSWER, text, (size_t)n, 0640, false, e);
+}
+
+/* Attempts need less than a home: a rename that replaces. That outputs can be cloned from
+ * there into the home is worth knowing; else they are copied. */
+int probe_scratch(struct store *s, int fd, const char *name, const char *hex, struct err *e)
+{
+    char answer[sizeof(ANSWER) + 1 + DIGEST_HEX], tmp[STORE_TMP_NAME], text[64];
+    AUTO_FD int home_dir = -1;
+    AUTO_FD int dir = -1;
+    struct err ignored;
+    int n, rc;
+
+    (void)snprintf(answer, sizeof(answer), ANSWER "-%s", hex);
+    if (faccessat(s->dirs[STORE_LOCKS], answer, F_OK, 0) == 0)
+        return 0;
+    if (store_tmp_dir(s, ANSWER, tmp, &home_dir, e) < 0)
+        return -1;
+    if (mkdirat(fd, tmp, 0700) < 0)
+        rc = err_sys(e, errno, "make a directory in %s", name);
+    else if ((dir = openat(fd, tmp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+        rc = err_sys(e, errno, "open a directory in %s", name);
+    else
+        rc = renames_replace(dir, e);
+    n = snprintf(text, sizeof(text), "clones %s\n",
+                 rc == 0 && has_clones(dir, home_dir) ? "yes" : "no");
+    (void)fd_remove_tree(fd, tmp, &ignored);
+    (void)store_drop(s, s->dirs[STORE_TMP], tmp, &ignored);
+    if (rc < 0)
+        return err_at(e, "%s cannot be the scratch directory of attempts", name);
+    return fd_write_file(s->dirs[STORE_LOCKS], answer, text, (size_t)n, 0640, false, e);
 }

@@ -452,11 +452,9 @@ static int put_copy(struct put *p, int src, unsigned flags, struct err *e)
 }
 
 /* a directory can be taken when it lies on our file system and is ours */
-static bool may_take(struct store *s, const struct stat *st)
+static bool may_take(struct store *s, int fd, const struct stat *st)
 {
-    struct stat dir;
-
-    return fstat(s->dirs[STORE_CHECKOUTS], &dir) == 0 && dir.st_dev == st->st_dev &&
+    return same_mount(fd, s->dirs[STORE_CHECKOUTS]) &&
            (geteuid() == 0 || st->st_uid == geteuid());
 }
 
@@ -477,7 +475,7 @@ int tree_put(struct store *s, int dir_fd, const char *name, unsigned flags,
 
     if (store_lease(s, e) < 0)
         return -1;
-    p.copy = !(flags & BLOB_ADOPT) || !may_take(s, &st);
+    p.copy = !(flags & BLOB_ADOPT) || !may_take(s, src, &st);
     if ((p.copy ? put_copy(&p, src, flags, e)
                 : put_here(&p, dir_fd, name, src, flags, e)) < 0)
         return err_at(e, "%s", name);
