@@ -58,6 +58,7 @@ struct config {
     struct run_opts run;
     int64_t keep_runs, keep_days; /* retention for gc */
     uint64_t keep_bytes;          /* 0 = no ceiling */
+    bool quota_gc;                /* a run that ends over the soft quota is followed by gc */
     bool network_home;            /* a home on a network file system is the user's will */
     const struct node *locked;    /* list of keys that only /etc may set; NULL */
     const char *home;
@@ -199,6 +200,10 @@ struct export_to {
     bool replace;    /* what is there goes, in one step */
     bool provenance; /* PATH.provenance.json as well */
 };
+/* cli_gc - as `dugout gc` without flags, and silently; *freed bytes of disk. ERR_BUSY when another
+ * gc, fsck or backup is at work */
+int cli_gc(struct cli *c, uint64_t *freed, struct err *e);
+
 /* cli_export - copy an artifact to PATH, whole or not at all */
 int cli_export(struct cli *c, int64_t artifact, const struct export_to *to, struct err *e);
 /* cli_export_check - what can be known before: ERR_INPUT when PATH exists, ERR_SYS when its

@@ -85,7 +85,7 @@ struct house {
     size_t n_dirs;
     struct map may_go; /* "runs/<run>/<attempt>" -> itself; "<run>/<task>.checkpoint" ... */
     int64_t young_unix_ms;
-    bool dry_run;
+    bool dry_run, no_pack;
     struct pack_count packed;
     uint64_t n_evicted;
     struct gc_count counts[GC_KINDS], going[REASONS], kept[N_ELEMS(kept_rows)];
@@ -458,10 +458,34 @@ static int gc(struct house *h, int64_t grace_ms, struct err *e)
         return 0;
     }
     if ((h->n_dirs && forget_dirs(h, e) < 0) ||
-        (!opt_flag(c, "no-pack") && pack(h, e) < 0))
+        (!h->no_pack && pack(h, e) < 0))
         return -1;
     db_checkpoint(c->db);
     return 0;
+}
+
+static struct db_keep keep(uint64_t runs, uint64_t days, uint64_t bytes)
+{
+    return (struct db_keep){.last_runs = (int64_t)runs,
+                            .since_unix_ms =
+                                days ? clock_unix_ms() - (int64_t)days * DAY_MS : INT64_MAX,
+                            .max_bytes = bytes};
+}
+
+int cli_gc(struct cli *c, uint64_t *freed, struct err *e)
+{
+    AUTO_FREE struct house *h = xalloc(sizeof *h);
+    int rc;
+
+    h->c = c;
+    h->keep =
+        keep((uint64_t)c->cfg.keep_runs, (uint64_t)c->cfg.keep_days, c->cfg.keep_bytes);
+    rc = gc(h, DAY_MS, e);
+    *freed = 0;
+    for (int i = 0; i < REASONS; i++)
+        *freed += h->going[i].bytes;
+    house_done(h);
+    return rc;
 }
 
 int cmd_gc(struct cli *c)
@@ -482,10 +506,8 @@ int cmd_gc(struct cli *c)
         return cli_fail(&e);
     h->c = c;
     h->dry_run = opt_flag(c, "dry-run");
-    h->keep = (struct db_keep){.last_runs = (int64_t)runs,
-                               .since_unix_ms = days ? clock_unix_ms() - (int64_t)days * DAY_MS
-                                                     : INT64_MAX,
-                               .max_bytes = bytes};
+    h->no_pack = opt_flag(c, "no-pack");
+    h->keep = keep(runs, days, bytes);
     rc = gc(h, grace, &e);
     if (rc == 0)
         (c->json ? print_json : print_text)(h);

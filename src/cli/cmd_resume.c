@@ -74,7 +74,7 @@ static int resume_one(struct cli *c, struct progress *p, struct detach *d, const
         run_resume(&env, row->uuid.ptr, opt_text(c, "from"), &o,
                    &(struct run_view){detach_watch, &w, w.inner.ticks}, &out, e) < 0)
         return -1;
-    *status = cli_report(c, p, &out);
+    *status = cli_ended(c, p, &out);
     return 0;
 }
 
@@ -147,21 +147,23 @@ static int old_params(struct cli *c, const struct db_run *row, const struct pipe
     return 0;
 }
 
-static void old_tags(struct cli *c, const struct run_kept *kept, const struct pipeline *now,
-                     struct run_request *rq)
+/* those of the old ones that the edited pipeline can still do */
+static const struct run_tag *old_tags(struct cli *c, const struct run_tag *old, size_t n_old,
+                                      const struct pipeline *now, const char *doing, size_t *n)
 {
-    struct run_tag *tags = arena_alloc(&c->a, (kept->n_tags + 1) * sizeof *tags);
+    struct run_tag *tags = arena_alloc(&c->a, (n_old + 1) * sizeof *tags);
 
-    for (size_t i = 0; i < kept->n_tags; i++) {
-        const struct task_def *t = graph_def(now, str_of(kept->tags[i].task));
+    *n = 0;
+    for (size_t i = 0; i < n_old; i++) {
+        const struct task_def *t = graph_def(now, str_of(old[i].task));
 
-        if (t && io_artifact(&t->component->out, str_of(kept->tags[i].output)))
-            tags[rq->n_tags++] = kept->tags[i];
+        if (t && io_artifact(&t->component->out, str_of(old[i].output)))
+            tags[(*n)++] = old[i];
         else
-            log_note("the edited pipeline has no %s:%s any more, which was to be tagged %s",
-                     kept->tags[i].task, kept->tags[i].output, kept->tags[i].name);
+            log_note("the edited pipeline has no %s:%s any more, which was to be %s %s",
+                     old[i].task, old[i].output, doing, old[i].name);
     }
-    rq->tags = tags;
+    return tags;
 }
 
 static int old_inputs(struct cli *c, const struct db_run *row, const struct pipeline *now,
@@ -183,7 +185,9 @@ static int old_inputs(struct cli *c, const struct db_run *row, const struct pipe
             return err_at(e, "input %.*s of run %.*s", STR_ARG(name), STR_ARG(row->name));
     }
     rq->inputs = in;
-    old_tags(c, &kept, now, rq);
+    rq->tags = old_tags(c, kept.tags, kept.n_tags, now, "tagged", &rq->n_tags);
+    rq->exports =
+        old_tags(c, kept.exports, kept.n_exports, now, "exported to", &rq->n_exports);
     return 0;
 }
 
@@ -237,7 +241,7 @@ static int run_anew(struct cli *c, struct progress *p, struct detach *d, const s
     if (is_at_rest(c, row, e) < 0 || new_request(c, row, old_text, rq, &o, e) < 0 ||
         run_start(&env, rq, &(struct run_view){detach_watch, &w, w.inner.ticks}, &out, e) < 0)
         return -1;
-    *status = cli_report(c, p, &out);
+    *status = cli_ended(c, p, &out);
     return 0;
 }
 

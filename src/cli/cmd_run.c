@@ -169,7 +169,10 @@ static int read_outputs(struct cli *c, const char *flag, const char *what, struc
 static int read_tags(struct cli *c, struct run_request *rq, struct err *e)
 {
     struct run_tag *tags, *exports;
+    char cwd[LIMIT_PATH_BYTES];
 
+    if (!getcwd(cwd, sizeof cwd))
+        return err_sys(e, errno, "find the current directory");
     if (read_outputs(c, "tag", "NAME", &tags, &rq->n_tags, e) < 0 ||
         read_outputs(c, "export", "PATH", &exports, &rq->n_exports, e) < 0)
         return -1;
@@ -177,6 +180,8 @@ static int read_tags(struct cli *c, struct run_request *rq, struct err *e)
         if (db_tag_name_ok(str_of(tags[i].name), e) < 0)
             return err_at(e, "--tag %s:%s=%s", tags[i].task, tags[i].output, tags[i].name);
     for (size_t i = 0; i < rq->n_exports; i++) {
+        if (exports[i].name[0] != '/')
+            exports[i].name = arena_printf(&c->a, "%s/%s", cwd, exports[i].name);
         struct export_to to = {.path = exports[i].name, .replace = true};
         if (cli_export_check(&to, e) < 0)
             return err_at(e, "--export %s:%s", exports[i].task, exports[i].output);
@@ -310,29 +315,6 @@ int cli_request(struct cli *c, const char *file, struct run_request *rq, struct 
     return read_inputs(c, rq, e);
 }
 
-/* The run has succeeded and is recorded; what goes wrong here is said, and the exit status tells. */
-static int export_outputs(struct cli *c, const struct run_request *rq, const char *run_id)
-{
-    int status = 0;
-
-    for (size_t i = 0; i < rq->n_exports; i++) {
-        const struct run_tag *x = &rq->exports[i];
-        struct export_to to = {.path = x->name, .replace = true, .provenance = true};
-        const char *what = arena_printf(&c->a, "%s/%s:%s", run_id, x->task, x->output);
-        struct err e = {0};
-        int64_t id;
-
-        if (db_artifact_find(c->db, str_of(what), &id, &e) < 0 || cli_export(c, id, &to, &e) < 0) {
-            (void)err_at(&e, "--export %s:%s", x->task, x->output);
-            status = cli_fail(&e);
-            continue;
-        }
-        log_note("%s is a%lld (%s.provenance.json says what it was made from)", x->name,
-                 (long long)id, x->name);
-    }
-    return status;
-}
-
 /* ---- the command ---------------------------------------------------------------------------------------- */
 
 static void warn_of_orphans(struct cli *c, struct str text)
@@ -393,9 +375,7 @@ int cmd_run(struct cli *c)
     rc = run_start(&env, &rq, &(struct run_view){detach_watch, &w, w.inner.ticks}, &o, &e);
     if (rc < 0)
         goto failed;
-    status = cli_report(c, p, &o);
-    if (status == 0)
-        status = export_outputs(c, &rq, o.run_id);
+    status = cli_ended(c, p, &o);
     progress_free(p);
     return status;
 failed:

@@ -257,16 +257,21 @@ static int set_retention(struct conf_file *s, const struct node *n, struct err *
     return bytes ? want_size(s, bytes, &s->c->cfg.keep_bytes, e) : 0;
 }
 
-static int set_network_home(struct conf_file *s, const struct node *n, struct err *e)
+static int want_bool(const struct conf_file *s, const struct node *n, bool *out, struct err *e)
 {
     const char *v = "";
 
     if (want_text(s, n, &v, e) < 0)
         return -1;
     if (strcmp(v, "true") != 0 && strcmp(v, "false") != 0)
-        return bad(s, n, e, "network_home is true or false");
-    s->c->cfg.network_home = strcmp(v, "true") == 0;
+        return bad(s, n, e, "want true or false here");
+    *out = strcmp(v, "true") == 0;
     return 0;
+}
+
+static int set_network_home(struct conf_file *s, const struct node *n, struct err *e)
+{
+    return want_bool(s, n, &s->c->cfg.network_home, e);
 }
 
 static int set_scratch(struct conf_file *s, const struct node *n, struct err *e)
@@ -288,13 +293,18 @@ static int set_quota(struct conf_file *s, const struct node *n, struct err *e)
     uint64_t *const slots[] = {&o->quota_soft_bytes, &o->quota_hard_bytes, &o->min_free_bytes};
 
     if (n->kind != NODE_MAP)
-        return bad(s, n, e, "want soft: SIZE, hard: SIZE and free: SIZE here");
+        return bad(s, n, e, "want soft: SIZE, hard: SIZE, free: SIZE and gc: true here");
     for (size_t i = 0; i < n->n; i++) {
         size_t k = 0;
+        if (str_eqz(n->members[i].key, "gc")) {
+            if (want_bool(s, n->members[i].value, &s->c->cfg.quota_gc, e) < 0)
+                return -1;
+            continue;
+        }
         while (k < N_ELEMS(names) && !str_eqz(n->members[i].key, names[k]))
             k++;
         if (k == N_ELEMS(names))
-            return bad(s, n->members[i].value, e, "a quota has soft, hard and free");
+            return bad(s, n->members[i].value, e, "a quota has soft, hard, free and gc");
         if (want_size(s, n->members[i].value, slots[k], e) < 0)
             return -1;
     }

@@ -25,6 +25,9 @@ void detach_watch(void *ctx, const struct run_event *ev);
 
 /* cli_report - print the outcome; gives the exit status */
 int cli_report(struct cli *c, struct progress *p, const struct run_outcome *o);
+/* cli_ended - cli_report, then the run's exports when it has succeeded, then gc when the config
+ * wants it over the soft quota; gives the exit status */
+int cli_ended(struct cli *c, struct progress *p, const struct run_outcome *o);
 
 /* cli_request - everything that flags say about a run of a pipeline file, cmd_run.c. What it
  * holds lives in c->a. */

@@ -127,8 +127,9 @@ struct engine {
     struct marks *marks; /* of what was revoked, as it stood when first asked */
     struct map told;     /* artifacts that were said to be flagged */
     struct map codes; /* component name -> struct code, what tasks are recorded to run */
-    const struct run_tag *tags;
-    size_t n_tags;
+    const struct run_tag *tags, *exports;
+    size_t n_tags, n_exports;
+    int64_t quota_next_mono_ns; /* when the quota is looked at again: space.c */
     const char *bottom;  /* directory of the layer below every image, once it is there */
     struct map old_rows; /* of a resume: path -> struct db_task */
     struct str from;     /* resume --from: this task and what needs it are done again */
@@ -145,6 +146,9 @@ void engine_init(struct engine *en, struct run_env *env, const struct run_view *
 void engine_done(struct engine *en);
 /* engine_lock - make runs/<id>/, take its lock; ERR_BUSY when another engine has the run */
 int engine_lock(struct engine *en, struct err *e);
+/* engine_has_room - before an attempt: ERR_LIMIT under the free space that the config wants, or
+ * over the hard quota */
+int engine_has_room(struct engine *en, struct err *e);
 /* engine_scratch - the place that scratch: in the config names, before anything starts */
 int engine_scratch(struct engine *en, struct err *e);
 /* engine_loop - from "everything recorded as PENDING" to the end of the run */

@@ -348,6 +348,8 @@ int task_launch(struct engine *en, struct task *t, struct err *e)
         return must_wait(j, WAIT_CPU);
     if (gpus_must_wait(en, j))
         return must_wait(j, WAIT_GPU);
+    if (engine_has_room(en, &why) < 0)
+        return task_fail(en, t, &why, e) < 0 ? -1 : 1;
     j->attempts++;
     if (make_attempt_dir(en, j, &why) < 0)
         return task_fail(en, t, &why, e) < 0 ? -1 : 1;

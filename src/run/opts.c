@@ -30,27 +30,36 @@ static void write_tags(struct jw *w, const struct run_tag *tags, size_t n)
     jw_end_arr(w);
 }
 
+static const struct run_tag *read_tags(struct arena *a, json *list, size_t *n)
+{
+    struct run_tag *tags = arena_alloc(a, (yyjson_arr_size(list) + 1) * sizeof *tags);
+    size_t i, max;
+    json *item;
+
+    *n = 0;
+    yyjson_arr_foreach(list, i, max, item) tags[(*n)++] =
+        (struct run_tag){arena_str(a, json_as_str(json_at(item, "task"))).ptr,
+                         arena_str(a, json_as_str(json_at(item, "output"))).ptr,
+                         arena_str(a, json_as_str(json_at(item, "name"))).ptr};
+    return tags;
+}
+
 int run_kept_in(struct arena *a, struct str options_json, struct run_kept *out, struct err *e)
 {
     AUTO_JSON yyjson_doc *doc = NULL;
     struct run_kept k = {0};
     struct run_input_id *ids;
-    struct run_tag *tags;
-    json *inputs, *list, *key, *item;
+    json *inputs, *key, *item;
     size_t i, max;
 
     if (json_parse(options_json, LIMIT_JSON_BYTES, &doc, e) < 0)
         return err_at(e, "options of the run");
     inputs = json_at(yyjson_doc_get_root(doc), "inputs");
-    list = json_at(yyjson_doc_get_root(doc), "tags");
     k.inputs = ids = arena_alloc(a, (yyjson_obj_size(inputs) + 1) * sizeof *ids);
     yyjson_obj_foreach(inputs, i, max, key, item) ids[k.n_inputs++] =
         (struct run_input_id){arena_str(a, json_as_str(key)), yyjson_get_sint(item)};
-    k.tags = tags = arena_alloc(a, (yyjson_arr_size(list) + 1) * sizeof *tags);
-    yyjson_arr_foreach(list, i, max, item) tags[k.n_tags++] =
-        (struct run_tag){arena_str(a, json_as_str(json_at(item, "task"))).ptr,
-                         arena_str(a, json_as_str(json_at(item, "output"))).ptr,
-                         arena_str(a, json_as_str(json_at(item, "name"))).ptr};
+    k.tags = read_tags(a, json_at(yyjson_doc_get_root(doc), "tags"), &k.n_tags);
+    k.exports = read_tags(a, json_at(yyjson_doc_get_root(doc), "exports"), &k.n_exports);
     *out = k;
     return 0;
 }
@@ -100,6 +109,8 @@ void run_opts_write(struct buf *out, const struct engine *en)
     write_inputs(&w, &en->g.root->in);
     jw_key(&w, "tags");
     write_tags(&w, en->tags, en->n_tags);
+    jw_key(&w, "exports");
+    write_tags(&w, en->exports, en->n_exports);
     jw_end_obj(&w);
 }
 

@@ -155,6 +155,8 @@ static int old_inputs(struct engine *en, const struct db_run *row, struct io_val
         return -1;
     en->tags = kept.tags;
     en->n_tags = kept.n_tags;
+    en->exports = kept.exports;
+    en->n_exports = kept.n_exports;
     ids = kept.inputs;
     for (size_t i = 0; i < kept.n_inputs; i++) {
         const struct artifact_def *def = io_artifact(&en->p.root->in, ids[i].name);

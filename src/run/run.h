@@ -136,7 +136,7 @@ struct run_request {
     const struct run_tag *tags;
     size_t n_tags;
     const struct run_tag *exports; /* checked here, done by the cli when the run has succeeded */
-    size_t n_exports;
+    size_t n_exports;             /* their paths absolute: a resume does them, too */
     const struct run_opts *opts;
     /* a run that continues another with an edited pipeline: what did not change is taken over */
     int64_t parent;        /* row id of that run, 0 = none */
@@ -198,7 +198,8 @@ struct run_env {
 int run_start(struct run_env *env, const struct run_request *rq, const struct run_view *view,
               struct run_outcome *out, struct err *e);
 
-/* what a recorded run was told beside its options: root artifacts, and tags for when it succeeds */
+/* what a recorded run was told beside its options: root artifacts, tags and exports for when it
+ * succeeds */
 struct run_input_id {
     struct str name;
     int64_t artifact;
@@ -206,8 +207,8 @@ struct run_input_id {
 struct run_kept {
     const struct run_input_id *inputs;
     size_t n_inputs;
-    const struct run_tag *tags;
-    size_t n_tags;
+    const struct run_tag *tags, *exports;
+    size_t n_tags, n_exports;
 };
 int run_kept_in(struct arena *a, struct str options_json, struct run_kept *out, struct err *e);
 
@@ -240,6 +241,9 @@ int run_orphans(struct run_env *env, struct str pipeline_name, struct buf *out, 
  * pipeline wrote, is a notice. pipeline may be empty; notices are appended to *out, a line each. */
 int run_space_check(struct run_env *env, const struct run_opts *o, struct str pipeline,
                     struct buf *out, struct err *e);
+
+/* run_over_soft - does the home hold its soft quota or more? false when it has none */
+int run_over_soft(struct run_env *env, const struct run_opts *o, bool *over, struct err *e);
 
 /* run_count_alive - runs of this home of which an engine or a supervisor lives now; `one` is the
  * id of one of them. Asks no database. */

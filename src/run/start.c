@@ -139,6 +139,8 @@ int engine_prepare(struct engine *en, const struct run_request *rq, struct err *
         return err_at(e, "--from %.80s", rq->from_task);
     en->tags = rq->tags;
     en->n_tags = rq->n_tags;
+    en->exports = rq->exports;
+    en->n_exports = rq->n_exports;
     if (en->g.n_tasks > LIMIT_TASKS)
         return err_set(e, ERR_LIMIT, "%zu tasks are over the limit of %d", en->g.n_tasks,
                        LIMIT_TASKS);

@@ -2,11 +2,13 @@
 """gc, fsck, du and the quota: what stays, what goes, what is damaged and what that touches."""
 
 import os
+import shutil
+import subprocess
 import time
 
 import pytest
 
-from conftest import sh
+from conftest import Dugout, sh
 
 
 def art(name):
@@ -181,7 +183,8 @@ def test_du_tells_who_takes_the_space(dugout, write):
     ("{soft: 1Mi}", 0, "over its soft quota"),
     ("{soft: 1Ti, hard: 2Ti}", 0, ""),
     ("{free: 1000Ti}", 5, "config wants"),
-    ("{sort: 1Mi}", 2, "soft, hard and free"),
+    ("{sort: 1Mi}", 2, "soft, hard, free and gc"),
+    ("{soft: 1Mi, gc: perhaps}", 2, "true or false"),
 ])
 def test_a_quota_warns_or_refuses_before_the_start(dugout, write, quota, rc, says):
     dugout.ok("run", write({"t": {**sh('head -c 3000000 /dev/zero >"$0"', art("x")),
@@ -189,3 +192,50 @@ def test_a_quota_warns_or_refuses_before_the_start(dugout, write, quota, rc, say
     (dugout.home / "config.yaml").write_text("quota: %s\n" % quota)
     r = dugout("run", write({"t": sh("true")}, name="next"))
     assert r.rc == rc and says in r.err, r
+
+
+def big(name):
+    return {**sh('head -c 3000000 /dev/urandom >"$0"', art(name)), "art_out": {name: "system.Dataset"}}
+
+
+def test_a_quota_is_looked_at_before_each_attempt(dugout, write):
+    (dugout.home / "config.yaml").write_text("quota: {free: 2Mi, hard: 2Ti}\n")
+    dugout.ok("run", write({"t": big("x")}))
+    # the home is the whole of a small file system that the first task fills
+    at = dugout.home.parent / "small"
+    at.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", at], capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        small = Dugout(at / "home")
+        shutil.copytree(dugout.home, small.home, symlinks=True)
+        (small.home / "ballast").unlink(missing_ok=True)
+        free = shutil.disk_usage(at).free
+        keep = free // 2
+        (small.home / "config.yaml").write_text("quota: {free: %d}\n" % keep)
+        fill = {**sh('head -c %d /dev/zero >"$0"' % (free - keep + (1 << 20)), art("x")),
+                "art_out": {"x": "system.Dataset"}}
+        r = small("run", write({"first": fill, "then": {**sh("true"), "after": ["first"]}}, name="fills"))
+        assert r.rc == 1 and "config wants" in r.err, r
+        assert small.states() == {"first": "SUCCEEDED", "then": "FAILED"}
+    finally:
+        subprocess.run(["umount", "-l", at], check=True)
+
+
+def test_gc_follows_a_run_that_ends_over_the_soft_quota(dugout, write):
+    def blobs():
+        return [p for p in (dugout.home / "store/blobs/sha256").iterdir() if p.stat().st_size == 3000000]
+
+    (dugout.home / "config.yaml").write_text("quota: {soft: 100Ki, gc: true}\nretention: {runs: 1, days: 0}\n")
+    dugout.ok("run", write({"t": big("x")}), "--no-cache")
+    assert len(blobs()) == 1
+    age(dugout.home)
+    r = dugout.ok("run", write({"t": big("x")}), "--no-cache")
+    assert "over the soft quota: gc freed 2.9 MiB" in r.err, r
+    assert len(blobs()) == 1
+    dugout.ok("artifact", "cat", "@latest/t:x")
+    dugout.ok("fsck")
+    (dugout.home / "config.yaml").write_text("quota: {soft: 100Ki}\nretention: {runs: 1, days: 0}\n")
+    age(dugout.home)
+    assert "gc freed" not in dugout.ok("run", write({"t": big("x")}), "--no-cache").err
+    assert len(blobs()) == 2

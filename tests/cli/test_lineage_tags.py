@@ -62,6 +62,25 @@ def test_a_run_exports_its_model_with_its_provenance(dugout, write, tmp_path):
     assert "provenance.json" in r.err
 
 
+def test_an_export_is_remembered_when_the_run_is_resumed(dugout, write, tmp_path, monkeypatch):
+    out = tmp_path / "serving"
+    out.mkdir()
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    tasks = chain()
+    tasks["train"] = {**sh('test -e /gate/open || exit 1; cat "$0" >"$1"', IN % "data", PATH_OF % "model"),
+                      "art_in": {"data": "load.raw"}, "art_out": {"model": "system.Model"}}
+    f = write(tasks, name="churn")
+    monkeypatch.chdir(tmp_path)
+    r = dugout("run", f, "-v", "%s:/gate" % gate, "--export", "train:model=serving/model.bin")
+    assert r.rc == 1 and list(out.iterdir()) == []
+    (gate / "open").write_text("")
+    monkeypatch.chdir("/")
+    dugout.ok("resume", "@latest")
+    assert (out / "model.bin").read_text() == "data\n"
+    assert (out / "model.bin.provenance.json").exists()
+
+
 def test_what_cannot_be_exported_is_said_before_the_run(dugout, write, tmp_path):
     f = write(chain(), name="churn")
     for value, says in (("train:model=/nowhere/at/all", "/nowhere/at/all"),
