@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenLineage events, held against the rules of specification 2-0-2.
 
-Its JSON schema cannot be had from a package of Debian or npm. The tables here say what the schema
-says of the parts that we write: which members there are, which are required, of what type.
+Its JSON schema is not ours to ship. The tables here say what it says of the parts that we write:
+which members there are, which are required, of what type and format, which schema a facet names.
 """
 
 import datetime
@@ -17,9 +17,28 @@ from test_platform import importing, kube  # noqa: F401 (a fixture)
 from test_report import step, tasks
 from test_run import running
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-URI = re.compile(r"[a-z][a-z0-9+.-]*:\S+$")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+# the formats uuid (RFC 4122), uri (RFC 3986) and date-time (RFC 3339), as far as a pattern can say
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+\Z")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
+EVENT_SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
+# which published schema says what a facet is; ours have one of their own
+SCHEMAS = {
+    "parent": "1-1-0/ParentRunFacet",
+    "nominalTime": "1-0-1/NominalTimeRunFacet",
+    "errorMessage": "1-0-1/ErrorMessageRunFacet",
+    "executionParameters": "1-0-0/ExecutionParametersRunFacet",
+    "processing_engine": "1-1-1/ProcessingEngineRunFacet",
+    "tags": "1-0-0/TagsRunFacet",
+    "jobType": "2-0-3/JobTypeJobFacet",
+    "sourceCode": "1-0-1/SourceCodeJobFacet",
+    "version": "1-0-1/DatasetVersionDatasetFacet",
+    "datasetType": "1-0-0/DatasetTypeDatasetFacet",
+    "storage": "1-0-1/StorageDatasetFacet",
+    "symlinks": "1-0-1/SymlinksDatasetFacet",
+    "inputStatistics": "1-0-0/InputStatisticsInputDatasetFacet",
+    "outputStatistics": "1-0-2/OutputStatisticsOutputDatasetFacet",
+}
 
 ANY = object()
 REF = {"namespace": str, "name": str}
@@ -97,11 +116,34 @@ def fits(value, shape, where="event"):
         assert isinstance(value, shape) and not (shape is int and isinstance(value, bool)), where
 
 
+def check_schemas(event):
+    """Every facet names the schema that it follows."""
+    assert event["schemaURL"] == EVENT_SCHEMA
+    datasets = event["inputs"] + event["outputs"]
+    holders = [event["run"]["facets"], event["job"]["facets"], *(d["facets"] for d in datasets)]
+    holders += [d[k] for d in datasets for k in ("inputFacets", "outputFacets") if k in d]
+    for facets in holders:
+        for key, facet_ in facets.items():
+            url = facet_["_schemaURL"]
+            if key in SCHEMAS:
+                name = SCHEMAS[key].split("/")[1]
+                assert url == "https://openlineage.io/spec/facets/%s.json#/$defs/%s" % (SCHEMAS[key], name)
+            else:
+                assert key.startswith("dugout_") and "openlineage.io/spec/facets" not in url
+
+
+def no_twice(pairs):
+    assert len({k for k, _ in pairs}) == len(pairs), "a member stands twice"
+    return dict(pairs)
+
+
 def export(dugout, *args):
     r = dugout.ok("export", "openlineage", "-", *args)
-    events = [json.loads(line) for line in r.out.splitlines()]
+    events = [json.loads(line, object_pairs_hook=no_twice) for line in r.out.splitlines()]
     for e in events:
         fits(e, EVENT)
+        check_schemas(e)
+        datetime.datetime.fromisoformat(e["eventTime"].replace("Z", "+00:00"))
     check_story(events)
     return events
 
