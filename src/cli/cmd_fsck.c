@@ -301,6 +301,7 @@ static void print_json(const struct fsck *f)
     jw_ki64(&w, "blobs", (int64_t)f->n.blobs);
     jw_ki64(&w, "checkouts", (int64_t)f->n.checkouts);
     jw_ki64(&w, "packed", (int64_t)f->n.packed);
+    jw_ki64(&w, "sealed", (int64_t)f->n.sealed);
     jw_ki64(&w, "hashed", (int64_t)f->n.hashed);
     jw_ki64(&w, "hashed_bytes", (int64_t)f->n.hashed_bytes);
     jw_ki64(&w, "damage", (int64_t)count_damage(f));
@@ -344,6 +345,8 @@ static void print_text(const struct fsck *f)
     (void)printf("%llu blobs and %llu directories looked at, %llu of them read (%s): ",
                  (unsigned long long)f->n.blobs, (unsigned long long)f->n.checkouts,
                  (unsigned long long)f->n.hashed, size);
+    if (f->n.sealed)
+        (void)printf("%llu sealed by the kernel, ", (unsigned long long)f->n.sealed);
     if (damage)
         (void)printf("%zu damaged\n", damage);
     else

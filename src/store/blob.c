@@ -261,6 +261,8 @@ static int publish(struct store *s, int fd, const char *hex, uint64_t size,
 {
     AUTO_FD int gc = -1;
 
+    if (seal_wanted(s))
+        (void)seal_file(fd); /* before the mode takes write access from its owner */
     if (fchmod(fd, 0444) < 0)
         return err_sys(e, errno, "chmod blob %.12s", hex);
     if (!(flags & BLOB_NOSYNC) && fdatasync(fd) < 0)
@@ -547,11 +549,32 @@ int blob_verify(struct store *s, const char *hex, struct err *e)
     (void)snprintf(name, sizeof(name), "blob %.12s", hex);
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     if (file_hash(s, fd, size, name, got, e) < 0)
-        return -1;
+        return e->sys == EIO && seal_holds(fd)
+                   ? err_set(e, ERR_CORRUPT,
+                             "blob %.12s in the store is not what was sealed: its bytes on "
+                             "the disk have changed",
+                             hex)
+                   : -1;
     if (strcmp(got, hex) != 0)
         return err_set(e, ERR_CORRUPT, "blob %.12s in the store hashes to %.12s", hex,
                        got);
     return 0;
+}
+
+bool blob_is_sealed(struct store *s, const char *hex)
+{
+    AUTO_FD int fd = -1;
+    struct err ignored;
+
+    return blob_open(s, hex, &fd, NULL, &ignored) == 0 && seal_holds(fd);
+}
+
+bool blob_seal(struct store *s, const char *hex)
+{
+    AUTO_FD int fd = -1;
+    struct err ignored;
+
+    return seal_wanted(s) && blob_open(s, hex, &fd, NULL, &ignored) == 0 && seal_file(fd);
 }
 
 int blob_quarantine(struct store *s, const char *hex, struct err *e)

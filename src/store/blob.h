@@ -176,6 +176,10 @@ bool blob_has(struct store *s, const char *hex);
 int blob_refresh(struct store *s, const char *hex, struct err *e);
 /* blob_verify - read it and compare; ERR_CORRUPT, ERR_MISSING, ERR_SYS */
 int blob_verify(struct store *s, const char *hex, struct err *e);
+/* blob_is_sealed - does the kernel (fs-verity) keep it from being written to?
+ * blob_seal - make it so, where the file system can; false when it is not */
+bool blob_is_sealed(struct store *s, const char *hex);
+bool blob_seal(struct store *s, const char *hex);
 /* blob_quarantine - move a damaged blob to trash/corrupt-<hex>, where gc keeps it for
  * the grace period */
 int blob_quarantine(struct store *s, const char *hex, struct err *e);

@@ -67,6 +67,7 @@ static void check_blob(struct check *c, const char *hex)
     int dir = c->store->dirs[STORE_BLOBS];
     struct stat st;
     struct err e = {0};
+    bool sealed;
 
     if (fstatat(dir, hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return; /* swept meanwhile */
@@ -81,14 +82,19 @@ static void check_blob(struct check *c, const char *hex)
              mended ? "had a mode other than 0444" : "has a mode other than 0444",
              false, false);
     }
+    sealed = blob_is_sealed(c->store, hex);
+    c->n->sealed += sealed;
     if (!wants_hash(c, hex))
         return;
-    if (blob_verify(c->store, hex, &e) == 0)
+    if (blob_verify(c->store, hex, &e) == 0) {
         right(c, hex, (uint64_t)st.st_size);
-    else if (e.code == ERR_CORRUPT)
+        if (!c->o->dry_run && !sealed && blob_seal(c->store, hex))
+            c->n->sealed++;
+    } else if (e.code == ERR_CORRUPT) {
         quarantine(c, CHECK_WRONG_BYTES, hex, e.text);
-    else if (e.code != ERR_MISSING)
+    } else if (e.code != ERR_MISSING) {
         tell(c, CHECK_WRONG_BYTES, hex, e.text, true, false);
+    }
 }
 
 /* ---- layers ---- */

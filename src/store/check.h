@@ -43,6 +43,8 @@ struct check_opts {
 
 struct check_count {
     uint64_t blobs, checkouts, packed, hashed, hashed_bytes;
+    uint64_t sealed; /* blobs that the kernel keeps as they are (seal.c); one that is found right
+                        and could be sealed is */
 };
 
 /* check_store - ERR_SYS when a directory cannot be read; damage is no error. A file

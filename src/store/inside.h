@@ -12,6 +12,7 @@
 #define HASH_BUF_BYTES (256 * 1024) /* fits the second-level cache */
 
 struct store {
+    enum { SEALS_UNKNOWN, SEALS_NO, SEALS_YES } seals; /* see seal.c */
     char *home; /* absolute */
     int home_fd;
     int dirs[STORE_DIRS];
@@ -55,6 +56,17 @@ int store_remove_tree(const struct store *s, int dir_fd, const char *name, struc
 /* store_drop_later - as store_drop; after store_put_off it is only moved to trash/ */
 int store_drop_later(struct store *s, int dir_fd, const char *name, struct err *e);
 void drop_forget(struct store *s);
+
+/* what the probe found out, in locks/ */
+#define PROBE_ANSWER "probe"
+#define PROBE_BYTES 256
+#define PROBE_SEALS "seals "
+/* seal_file - ask the kernel to let nobody write to the open file again; fd only reads
+ * afterwards. false: it will not */
+bool seal_file(int fd);
+bool seal_holds(int fd); /* is it sealed? */
+/* seal_wanted - did the probe find that this file system does it? */
+bool seal_wanted(struct store *s);
 
 #define SCRATCHES "scratches"
 /* probe_scratch - once in the life of the directory fd (called NAME, of id HEX): does it do what

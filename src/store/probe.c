@@ -3,8 +3,8 @@
  *
  * Everything here rests on three things: a lock that another process sees, a rename
  * that replaces, a link that does not. A file system that lacks one would lose work
- * quietly, so it is refused while it is empty. What is merely faster (files without a
- * name, clones) is used where it is found. The answer is kept as locks/probe.
+ * quietly, so it is refused while it is empty. What is merely better (files without a
+ * name, clones, seals) is used where it is found. The answer is kept as locks/probe.
  *
  * A file system that several hosts may share is refused by its kind, whatever it can
  * do: locks of one host may not hold on another, and SQLite's write-ahead log needs
@@ -25,9 +25,6 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "store/inside.h"
-
-#define ANSWER "probe"
-
 
 const char *store_network_name(const char *path)
 {
@@ -122,43 +119,51 @@ static bool has_clones(int dir, int to_dir)
            ioctl(to, FICLONE, from) == 0;
 }
 
+static bool has_seals(int dir)
+{
+    AUTO_FD int fd = openat(dir, "e", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    return fd >= 0 && pwrite(fd, "x", 1, 0) == 1 && seal_file(fd);
+}
+
 int store_probe(struct store *s, struct err *e)
 {
-    char name[STORE_TMP_NAME], text[64];
+    char name[STORE_TMP_NAME], text[PROBE_BYTES];
     AUTO_FD int dir = -1;
     struct err ignored;
     int n, rc;
 
-    if (faccessat(s->dirs[STORE_LOCKS], ANSWER, F_OK, 0) == 0)
+    if (faccessat(s->dirs[STORE_LOCKS], PROBE_ANSWER, F_OK, 0) == 0)
         return 0;
-    if (store_tmp_dir(s, ANSWER, name, &dir, e) < 0)
+    if (store_tmp_dir(s, PROBE_ANSWER, name, &dir, e) < 0)
         return -1;
     rc = locks_hold(dir, e) < 0 || renames_replace(dir, e) < 0 ||
                  links_do_not_replace(dir, e) < 0
              ? -1
              : 0;
-    n = snprintf(text, sizeof(text), "nameless %s\nclones %s\n",
-                 has_nameless(dir) ? "yes" : "no", has_clones(dir, dir) ? "yes" : "no");
+    n = snprintf(text, sizeof(text), "nameless %s\nclones %s\n" PROBE_SEALS "%s\n",
+                 has_nameless(dir) ? "yes" : "no", has_clones(dir, dir) ? "yes" : "no",
+                 has_seals(dir) ? "yes" : "no");
     (void)store_drop(s, s->dirs[STORE_TMP], name, &ignored);
     if (rc < 0)
         return err_at(e, "the file system of %s cannot hold a store", s->home);
-    return fd_write_file(s->dirs[STORE_LOCKS], ANSWER, text, (size_t)n, 0640, false, e);
+    return fd_write_file(s->dirs[STORE_LOCKS], PROBE_ANSWER, text, (size_t)n, 0640, false, e);
 }
 
 /* Attempts need less than a home: a rename that replaces. That outputs can be cloned from
  * there into the home is worth knowing; else they are copied. */
 int probe_scratch(struct store *s, int fd, const char *name, const char *hex, struct err *e)
 {
-    char answer[sizeof(ANSWER) + 1 + DIGEST_HEX], tmp[STORE_TMP_NAME], text[64];
+    char answer[sizeof(PROBE_ANSWER) + 1 + DIGEST_HEX], tmp[STORE_TMP_NAME], text[64];
     AUTO_FD int home_dir = -1;
     AUTO_FD int dir = -1;
     struct err ignored;
     int n, rc;
 
-    (void)snprintf(answer, sizeof(answer), ANSWER "-%s", hex);
+    (void)snprintf(answer, sizeof(answer), PROBE_ANSWER "-%s", hex);
     if (faccessat(s->dirs[STORE_LOCKS], answer, F_OK, 0) == 0)
         return 0;
-    if (store_tmp_dir(s, ANSWER, tmp, &home_dir, e) < 0)
+    if (store_tmp_dir(s, PROBE_ANSWER, tmp, &home_dir, e) < 0)
         return -1;
     if (mkdirat(fd, tmp, 0700) < 0)
         rc = err_sys(e, errno, "make a directory in %s", name);

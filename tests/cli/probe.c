@@ -27,6 +27,8 @@
  *
  * probe id                   ids and groups, capabilities
  *
+ * probe where FILE           byte of the device at which its first extent begins
+ *
  * probe as UID CMD [ARG]...  run CMD as that user, with no other group
  */
 #define _GNU_SOURCE
@@ -34,6 +36,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -225,6 +229,20 @@ static int id(void)
     return 0;
 }
 
+static int where(const char *path)
+{
+    union {
+        struct fiemap map;
+        char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+    } u = {.map = {.fm_length = FIEMAP_MAX_OFFSET, .fm_flags = FIEMAP_FLAG_SYNC, .fm_extent_count = 1}};
+    int fd = open(path, O_RDONLY);
+
+    if (fd < 0 || ioctl(fd, FS_IOC_FIEMAP, &u.map) < 0 || !u.map.fm_mapped_extents)
+        return 1;
+    printf("%llu\n", (unsigned long long)u.map.fm_extents[0].fe_physical);
+    return 0;
+}
+
 static int as(uid_t uid, char **argv)
 {
     gid_t gid = uid;
@@ -263,6 +281,8 @@ int main(int argc, char **argv)
         return swap(argv[2], argv[3], atof(argv[4]));
     if (strcmp(what, "daemon") == 0)
         leave_daemon();
+    if (strcmp(what, "where") == 0 && argc > 2)
+        return where(argv[2]);
     if (strcmp(what, "as") == 0 && argc > 3)
         return as((uid_t)atoi(argv[2]), argv + 3);
     if (strcmp(what, "id") == 0)

@@ -11,6 +11,7 @@ import typing
 import pytest
 
 import matrix
+from hostile import compile_probe
 
 # Two boots in software emulation: 90 s on a quiet machine of two cores.
 pytestmark = pytest.mark.skipif(
@@ -126,3 +127,18 @@ def test_48_on_v2_the_record_is_what_a_box_sees(users, who, ids, limits, capsys)
     assert said["pids"] == said["cpu"] == matrix.enforced(hog)["memory"] == limits
     with capsys.disabled():
         print("\nv2     %-9s %s hog: %s" % (who, json.dumps(said), hog["error"]))
+
+
+# ---- fs-verity ---------------------------------------------------------------------------------------
+
+
+def test_blobs_are_sealed_where_the_file_system_has_it(tmp_path):
+    given = VM / "input"
+    given.mkdir(parents=True, exist_ok=True)
+    shutil.copy(compile_probe(tmp_path), given / "probe")
+    guest = Guest("V")
+    assert guest.passed, guest.story
+    assert "not permitted" in guest.steps["write"].output.lower()
+    assert json.loads(guest.steps["fsck"].output)["sealed"] == 1
+    (found,) = json.loads(guest.steps["damage"].output)["findings"]
+    assert "is not what was sealed" in found["text"], found

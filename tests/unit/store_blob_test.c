@@ -298,6 +298,39 @@ static void locks_pins_and_temporary_directories(struct store *s)
     CHECK_INT(e.code, ERR_INPUT);
 }
 
+/* by each road into the store: bytes, a stream, a copy, an adopted file */
+static void a_blob_is_sealed_where_the_file_system_can(struct store *s)
+{
+    static const char text[] = "sealed";
+    struct blob_id ids[4];
+    struct blob_writer *w;
+    char path[256];
+
+    CHECK_INT(store_probe(s, &e), 0);
+    CHECK_INT(blob_put_bytes(s, text, 1, 0, &ids[0], &e), 0);
+    CHECK_INT(blob_writer_open(s, 0, &w, &e), 0);
+    CHECK_INT(blob_writer_add(w, text, 2, &e), 0);
+    CHECK_INT(blob_writer_commit(w, NULL, &ids[1], &e), 0);
+    write_file("copied", text, 3);
+    CHECK_INT(blob_put_file(s, work, "copied", 0, &ids[2], &e), 0);
+    write_file("adopted", text, 4);
+    CHECK_INT(blob_put_file(s, work, "adopted", BLOB_ADOPT, &ids[3], &e), 0);
+    for (size_t i = 0; i < N_ELEMS(ids); i++)
+        CHECK_INT(blob_verify(s, ids[i].hex, &e), 0);
+    if (!blob_is_sealed(s, ids[0].hex)) {
+        printf("skipped: this file system or kernel has no fs-verity\n");
+        return;
+    }
+    for (size_t i = 0; i < N_ELEMS(ids); i++) {
+        CHECK(blob_is_sealed(s, ids[i].hex));
+        CHECK_INT(blob_path(s, ids[i].hex, path, sizeof(path), &e), 0);
+        CHECK_INT(chmod(path, 0644), 0);
+        CHECK_INT(open(path, O_RDWR | O_CLOEXEC), -1);
+        CHECK_INT(errno, EPERM);
+        CHECK_INT(chmod(path, 0444), 0);
+    }
+}
+
 int main(void)
 {
     struct store *s = NULL;
@@ -320,6 +353,7 @@ int main(void)
     eight_processes_put_the_same_blobs();
     locks_pins_and_temporary_directories(s);
     store_close(s);
+    a_blob_is_sealed_where_the_file_system_can(s);
     (void)close(work);
     CHECK_INT(fd_remove_tree(AT_FDCWD, home, &e), 0);
     return t_end();

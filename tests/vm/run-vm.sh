@@ -8,6 +8,8 @@
 #   tests/vm/run-vm.sh B      the same without the overlay module: flat, and it says so
 #   tests/vm/run-vm.sh C      what is enforced for root and for users, with and without delegation;
 #                             build/vm/input holds p.tar, m.json and the program probe
+#   tests/vm/run-vm.sh V      blobs on ext4 with fs-verity: sealed, not to be written to, and rot
+#                             on the disk is found; build/vm/input holds the program probe
 #
 # The initramfs holds the dugout binary, busybox for /init and the kernel modules that are
 # needed, nothing else: no libc, no Python, no daemon. The image archive, the pipeline and
@@ -113,6 +115,7 @@ initramfs() {
     cp -r "$vm/modules" "$vm/init/modules"
     [ "$scenario" = boot ] || cp "$dugout" "$vm/init/dugout"
     [ "$scenario" != C ] || users
+    [ "$scenario" != V ] || cp "$vm/input/probe" "$vm/init/probe"
     (cd "$vm/init" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -1) >"$vm/initramfs.gz"
 }
 
@@ -122,11 +125,14 @@ disk() {
     mkdir -p "$vm/disk"
     if [ "$scenario" = C ]; then
         cp "$vm/input/p.tar" "$vm/input/m.json" "$vm/disk/"
-    elif [ "$scenario" != boot ]; then
+    elif [ "$scenario" != boot ] && [ "$scenario" != V ]; then
         "$top/rootfs/build.sh" python-small >&2 || cannot "no base image could be built"
         cp "$top/build/rootfs/python-small.tar" "$top/pipelines/hello/hello.yaml" "$vm/disk/"
     fi
-    mkfs.ext4 -q -E root_owner=0:0 -d "$vm/disk" "$vm/disk.img" 1G
+    features=
+    [ "$scenario" != V ] || features="-O verity -b 4096"
+    # shellcheck disable=SC2086 # two words
+    mkfs.ext4 -q $features -E root_owner=0:0 -d "$vm/disk" "$vm/disk.img" 1G
     rm -rf "$vm/disk"
 }
 
@@ -146,8 +152,8 @@ boot() {
 }
 
 case $scenario in
-boot | A | B | C) ;;
-*) say "usage: tests/vm/run-vm.sh boot|A|B|C"; exit 2 ;;
+boot | A | B | C | V) ;;
+*) say "usage: tests/vm/run-vm.sh boot|A|B|C|V"; exit 2 ;;
 esac
 [ "$(uname -m)" = x86_64 ] || cannot "the guest is x86-64, this machine is $(uname -m)"
 [ "$scenario" = boot ] || [ -x "$dugout" ] ||
