@@ -70,12 +70,12 @@ def pipeline_text():
 class Boot:
     """One life of the machine."""
 
-    def __init__(self):
+    def __init__(self, drive=None):
         self.lines, self.working = [], threading.Event()
         self.p = subprocess.Popen(
             ["qemu-system-x86_64", "-machine", "q35", "-accel", os.environ.get("VM_ACCEL", "tcg"), "-cpu", "max", "-smp", "2",
              "-m", "768", "-no-reboot", "-nic", "none", "-nodefaults", "-display", "none", "-serial", "stdio",
-             "-drive", "if=virtio,format=raw,cache=writeback,file=%s" % (WORK / "disk.img"),
+             *(drive or ["-drive", "if=virtio,format=raw,cache=writeback,file=%s" % (WORK / "disk.img")]),
              "-kernel", VM / "vmlinuz", "-initrd", WORK / "initramfs.gz",
              "-append", "console=ttyS0 quiet panic=-1"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
@@ -83,9 +83,12 @@ class Boot:
 
     def read(self):
         for line in self.p.stdout:
-            self.lines.append(line.rstrip())
+            self.heard(line.rstrip())
             if line.startswith("POWER working"):
                 self.working.set()
+
+    def heard(self, line):
+        self.lines.append(line)
 
     def cut(self, after):
         if not self.working.wait(300):
@@ -95,10 +98,10 @@ class Boot:
         self.p.kill()
         self.p.wait()
 
-    def reported(self):
-        """(run, task) that the console said had succeeded; the last line may be torn."""
+    def reported(self, n_lines=None):
+        """(run, task) that the first lines of the console said had succeeded; the last one may be torn."""
         done, run = set(), None
-        for line in self.lines[:-1]:
+        for line in self.lines[:-1 if n_lines is None else n_lines]:
             begins = re.fullmatch(r"run (power-\w+)", line)
             ends = re.fullmatch(r"  succeeded +(\w)  [\d.]+ s", line)
             run = begins.group(1) if begins else run
