@@ -12,7 +12,7 @@
  *     out/        the task root, bind-mounted read-write
  *     params/     output parameter files, bind-mounted read-write
  *   box/          scratch of the box (overlay upper), gone when it ended
- *   scratch       with scratch: in the config, a link to where out/, params/, box/ are then
+ *   scratch       with scratch: in the config, a link to where io/ and box/ are then
  *   result.json   how it ended (supervisor, by rename). Its presence ends the attempt.
  *
  * Neither file is fsynced: a power cut ends the attempt anyway. Both carry a version.
