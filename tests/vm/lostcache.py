@@ -5,8 +5,8 @@
     tests/vm/lostcache.py [CUTS]     (10)
 
 power.py kills qemu, which keeps all that the guest ever sent to its disk. Here qemu also logs every write
-and every flush of one life of the guest (its driver blklogwrites). For each cut a point of that log is drawn:
-the disk gets all writes up to the last flush before it, and of those after it each with an even chance. The
+and every flush of one life of the guest (its driver blklogwrites). For each cut a point of that log is drawn,
+the last before some flush: the disk gets all writes up to the flush before it, and of those since each with an even chance. The
 next boot of that disk must find what power.py wants: nothing that was reported by then is lost, `fsck --full` is
 clean before and after `gc`, `resume --all` succeeds. A forgotten fsync, or one in the wrong order, shows here.
 """
@@ -79,6 +79,12 @@ def disk_after(rng, base, log, told, cut, to):
     return lost
 
 
+def draw(rng, told, begun):
+    """where a cut loses most: before the flush that follows a write, each write as likely as the other"""
+    at = rng.choice([i for i in range(begun, len(told)) if not told[i][3] & FLUSH])
+    return next((i for i in range(at, len(told)) if told[i][3] & FLUSH), len(told))
+
+
 def main():
     cuts = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     rng = random.Random(power.SEED)
@@ -94,7 +100,7 @@ def main():
     print("%d writes and %d flushes in %d s of work" % (len(told) - flushes, flushes, WORK_SECONDS), flush=True)
     begun = next(i for i, e in enumerate(told) if e[0] > life.at[life.lines.index("POWER working")])
     for i in range(cuts):
-        cut = rng.randrange(begun, len(told) + 1)
+        cut = draw(rng, told, begun)
         lost = disk_after(rng, base, log, told, cut, disk)
         there = told[cut - 1][0]
         promised = life.reported(sum(1 for at in life.at if at <= there))
