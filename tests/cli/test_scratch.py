@@ -75,7 +75,7 @@ def test_attempts_write_there_and_outputs_come_home(dugout, there, tmp_path):
     dugout.ok("fsck", "--full")
     links = list((dugout.home / "runs" / r.json["run_id"]).glob("*/scratch"))
     assert len(links) == 2 and all(p.resolve().is_relative_to(there) for p in links)
-    assert not list((dugout.home / "runs").glob("*/*/out"))
+    assert not list((dugout.home / "runs").glob("*/*/io"))
 
 
 def test_the_same_bytes_have_the_same_digests_as_at_home(dugout, there, tmp_path):
