@@ -159,6 +159,9 @@ void progress_free(struct progress *p);
 int cli_mounts(struct cli *c, const struct run_mount **out, size_t *n, struct err *e);
 /* cli_mount - one of them, as text */
 int cli_mount(struct cli *c, const char *text, struct run_mount *m, struct err *e);
+/* cli_limits - --memory, --cpus, --disk, --shm-size and --task-timeout for all tasks; what is not
+ * given stays */
+int cli_limits(struct cli *c, struct run_opts *o, struct err *e);
 /* cli_task_opts - settings of single tasks: the config's, with those of flags behind them */
 int cli_task_opts(struct cli *c, struct run_opts *o, struct err *e);
 /* cli_kube_config - the config's secrets, configmaps, volumes and imports into c->cfg.run */

@@ -50,7 +50,7 @@ static int options(struct cli *c, const struct db_run *row, struct run_opts *o, 
         return -1;
     retries = o->retries;
     if (opt_u64(c, "jobs", &jobs, e) < 0 || opt_u64(c, "retries", &retries, e) < 0 ||
-        opt_size(c, "memory", &o->memory_bytes, e) < 0 ||
+        cli_limits(c, o, e) < 0 ||
         opt_duration(c, "timeout", &o->timeout_ms, e) < 0 || take_mounts(c, o, e) < 0)
         return -1;
     o->jobs = (uint32_t)(jobs > 100000 ? 100000 : jobs);

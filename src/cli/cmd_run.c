@@ -108,6 +108,8 @@ static int read_opts(struct cli *c, struct run_opts *o, struct err *e)
     o->env = opt_list(c, "env", &o->n_env);
     if ((text = opt_text(c, "network")))
         o->network_host = strcmp(text, "host") == 0;
+    if ((text = opt_text(c, "final-status")))
+        o->sdk_words = strcmp(text, "SUCCEEDED") == 0;
     if ((text = opt_text(c, "packages")))
         for (size_t i = 0; i < N_ELEMS(policies); i++)
             if (strcmp(text, policies[i]) == 0)
@@ -134,10 +136,7 @@ static int read_opts(struct cli *c, struct run_opts *o, struct err *e)
     if (opt_duration(c, "gpu-wait", &o->gpu_wait_ms, e) < 0 ||
         opt_duration(c, "timeout", &o->timeout_ms, e) < 0 ||
         opt_duration(c, "cache-max-age", &o->cache_max_age_ms, e) < 0 ||
-        opt_size(c, "memory", &o->memory_bytes, e) < 0 ||
-        opt_cpus(c, "cpus", &o->cpu_millis, e) < 0 || opt_size(c, "disk", &o->disk_bytes, e) < 0 ||
-        opt_size(c, "shm-size", &o->shm_bytes, e) < 0 ||
-        opt_duration(c, "task-timeout", &o->task_timeout_ms, e) < 0 || check_env(o->env, o->n_env, e) < 0)
+        cli_limits(c, o, e) < 0 || check_env(o->env, o->n_env, e) < 0)
         return -1;
     return cli_mounts(c, &o->mounts, &o->n_mounts, e) < 0 ? -1 : cli_task_opts(c, o, e);
 }

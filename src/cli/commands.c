@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 static const char *const networks[] = {"none", "host", NULL};
+static const char *const final_words[] = {"COMPLETE", "SUCCEEDED", NULL};
 static const char *const policies[] = {"wheels", "image", "network", NULL};
 static const char *const sql_formats[] = {"table", "json", "csv", NULL};
 static const char *const formats[] = {"oci", "oci-dir", "docker", NULL};
@@ -40,11 +41,12 @@ const struct opt global_opts[] = {
     {"gpu-wait", 0, OPT_TEXT, "DURATION", "how long a task waits for GPUs that others have (24h)", NULL, NULL}, \
     {"jobs", 'j', OPT_TEXT, "N", "tasks at a time (default: number of CPUs)", NULL, NULL},    \
     {"timeout", 0, OPT_TEXT, "DURATION", "stop the run after this time", NULL, NULL},         \
-    {"task-timeout", 0, OPT_TEXT, "DURATION", "stop a task after this time", NULL, NULL},     \
+    {"task-timeout", 0, OPT_TEXT, OPT_TASK "DURATION", "stop a task after this time; TASK=DURATION whatever it says itself", NULL, NULL}, \
     {"memory", 'm', OPT_TEXT, OPT_TASK "SIZE", "memory limit of tasks that set none; TASK=SIZE even of one that does", NULL, NULL}, \
-    {"cpus", 0, OPT_TEXT, "N", "CPU limit of tasks that set none", NULL, NULL},               \
-    {"disk", 0, OPT_TEXT, "SIZE", "what a task may write, outputs included", NULL, NULL},     \
-    {"shm-size", 0, OPT_TEXT, "SIZE", "size of /dev/shm (half of the memory limit)", NULL, NULL}, \
+    {"cpus", 0, OPT_TEXT, OPT_TASK "N", "CPU limit of tasks that set none; TASK=N even of one that does", NULL, NULL}, \
+    {"disk", 0, OPT_TEXT, OPT_TASK "SIZE", "what a task may write, outputs included", NULL, NULL}, \
+    {"shm-size", 0, OPT_TEXT, OPT_TASK "SIZE", "size of /dev/shm (half of the memory limit)", NULL, NULL}, \
+    {"final-status", 0, OPT_TEXT, "WORD", "what exit tasks are told of a success: COMPLETE (as KFP's backend) or SUCCEEDED", NULL, final_words}, \
     {"tag", 0, OPT_LIST, "TASK:OUTPUT=NAME", "tag an output artifact when the run succeeds", NULL, NULL}, \
     {"export", 0, OPT_LIST, "TASK:OUTPUT=PATH", "copy an output to PATH when the run succeeds, with PATH.provenance.json", NULL, NULL}
 
@@ -71,6 +73,10 @@ static const struct opt resume_opts[] = {
     {"volume", 'v', OPT_LIST, OPT_TASK "SRC:DST[:rw]", "mount one more host path", "mount", NULL},
     {"retries", 0, OPT_TEXT, OPT_TASK "N", "attempts after a failure from now on", NULL, NULL},
     {"memory", 'm', OPT_TEXT, OPT_TASK "SIZE", "memory limit from now on", NULL, NULL},
+    {"cpus", 0, OPT_TEXT, OPT_TASK "N", "CPU limit from now on", NULL, NULL},
+    {"disk", 0, OPT_TEXT, OPT_TASK "SIZE", "what a task may write from now on", NULL, NULL},
+    {"shm-size", 0, OPT_TEXT, OPT_TASK "SIZE", "size of /dev/shm from now on", NULL, NULL},
+    {"task-timeout", 0, OPT_TEXT, OPT_TASK "DURATION", "time-out of a task from now on", NULL, NULL},
     {"timeout", 0, OPT_TEXT, "DURATION", "stop after this time, from now", NULL, NULL},
     {"jobs", 'j', OPT_TEXT, "N", "tasks at a time", NULL, NULL},
     {"detach", 'd', OPT_FLAG, NULL, "go on in the background", NULL, NULL},

@@ -348,6 +348,18 @@ static int set_gpu_root(struct conf_file *s, const struct node *n, struct err *e
     return 0;
 }
 
+static int set_final_status(struct conf_file *s, const struct node *n, struct err *e)
+{
+    const char *v = "";
+
+    if (want_text(s, n, &v, e) < 0)
+        return -1;
+    if (strcmp(v, "COMPLETE") != 0 && strcmp(v, "SUCCEEDED") != 0)
+        return bad(s, n, e, "final_status is COMPLETE or SUCCEEDED");
+    s->c->cfg.run.sdk_words = strcmp(v, "SUCCEEDED") == 0;
+    return 0;
+}
+
 static int set_tasks(struct conf_file *s, const struct node *n, struct err *e)
 {
     return cli_task_config(s->c, s->file, n, e);
@@ -404,7 +416,7 @@ static const struct {
     {"gpu_root", false, set_gpu_root}, {"quota", false, set_quota},
     {"retention", false, set_retention}, {"network_home", false, set_network_home},
     {"locked", false, set_locked},     {"scratch", false, set_scratch},
-    {"tasks", false, set_tasks},
+    {"tasks", false, set_tasks},       {"final_status", true, set_final_status},
 };
 
 static bool is_locked(const struct config *cfg, struct str key)
@@ -443,7 +455,7 @@ static int set_key(struct conf_file *s, const struct member *m, struct err *e)
 
 /* flags whose name is not that of their key */
 static const char *const flag_keys[][2] = {
-    {"shm-size", "shm"}, {"task-timeout", "task_timeout"}, {"volume", "volumes"}, {"env", "env"}};
+    {"final-status", "final_status"}, {"shm-size", "shm"}, {"task-timeout", "task_timeout"}, {"volume", "volumes"}, {"env", "env"}};
 
 /* a lock holds against flags as well */
 static int check_flags(struct cli *c, struct err *e)

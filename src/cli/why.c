@@ -250,6 +250,8 @@ static int newest_attempt(struct asking *q, struct err *e)
     runlog_last_lines(fd, LOG_LINES, 8 * KIB, &q->w->log);
     if (attempt_read_in(&q->c->a, fd, &at, &why) == 0) {
         q->w->memory_limit_bytes = at.memory_bytes;
+        q->w->disk_limit_bytes = at.disk_bytes;
+        q->w->task_timeout_ms = at.wall_ms;
         q->w->attempts_max = at.max_retries + 1;
     }
     if (!q->opts.network_host && runlog_wants_network(fd))
@@ -289,6 +291,24 @@ static void suggest_memory(struct asking *q)
          STR_ARG(q->w->task.name), twice);
 }
 
+/* The supervisor says in words which of its limits it was. */
+static bool says(const struct why *w, const char *words)
+{
+    return memmem(w->task.error.ptr, w->task.error.len, words, strlen(words)) != NULL;
+}
+
+static void suggest_limit(struct asking *q)
+{
+    const struct why *w = q->w;
+
+    if (w->task_timeout_ms && says(w, "the task's time-out"))
+        next(q, "dugout resume %.*s --task-timeout %.*s=%llds", STR_ARG(w->run.name),
+             STR_ARG(w->task.name), (long long)(2 * w->task_timeout_ms + 999) / 1000);
+    if (w->disk_limit_bytes && says(w, "on disk"))
+        next(q, "dugout resume %.*s --disk %.*s=%lluMi", STR_ARG(w->run.name),
+             STR_ARG(w->task.name), (unsigned long long)(2 * w->disk_limit_bytes / MIB));
+}
+
 static int explain_failure(struct asking *q, struct err *e)
 {
     struct why *w = q->w;
@@ -309,6 +329,8 @@ static int explain_failure(struct asking *q, struct err *e)
         next(q, "dugout resume %.*s --timeout DURATION", STR_ARG(w->run.name));
     } else if (w->attempt.host_failure) {
         next(q, "dugout doctor");
+    } else {
+        suggest_limit(q);
     }
     if (w->has_attempt && w->attempt.dir.len)
         next(q, "dugout logs %.*s/%.*s", STR_ARG(w->run.name), STR_ARG(w->task.path));

@@ -47,7 +47,9 @@ struct why {
     bool has_attempt;
     struct db_attempt attempt;
     uint32_t attempts_max;       /* 0 = unknown */
-    uint64_t memory_limit_bytes; /* 0 = none, or unknown */
+    uint64_t memory_limit_bytes; /* 0 = none, or unknown; so is: */
+    uint64_t disk_limit_bytes;
+    int64_t task_timeout_ms;
     struct buf log;              /* its last lines; freed by why_done */
     const char *next[4];         /* commands to type */
     size_t n_next;

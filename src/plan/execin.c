@@ -198,7 +198,7 @@ struct command_ctx {
     struct arena *a;
     const struct graph *g;
     const struct task *t;
-    const struct exec_plan *x;
+    struct exec_plan *x;
 };
 
 static const struct exec_output *find_output(const struct exec_output *o, size_t n,
@@ -281,9 +281,11 @@ static int command_answer(void *ctx, const struct placeholder *ph, struct buf *o
         return add_escaped(out, c->x->executor_input, ph->times, e);
     case PH_INPUT_PARAM:
         v = io_values_param(&c->t->in, ph->name);
-        if (v)
+        if (v && v->kind != VALUE_NULL)
             value_text(out, v);
-        return 1; /* an absent optional parameter is empty text */
+        else
+            c->x->absent = arena_str(c->a, ph->name); /* an optional one: empty text */
+        return 1;
     case PH_INPUT_ARTIFACT:
     case PH_INPUT_ARTIFACT_URI:
     case PH_INPUT_ARTIFACT_PATH:
@@ -310,30 +312,15 @@ static int command_answer(void *ctx, const struct placeholder *ph, struct buf *o
         buf_addstr(out, c->x->output_file);
         return 1;
     case PH_JOB_NAME:
-        buf_addstr(out, c->g->run_name);
-        return 1;
     case PH_JOB_RESOURCE_NAME:
-        buf_addstr(out, c->g->resource_name);
-        return 1;
     case PH_JOB_UUID:
-        buf_addstr(out, c->g->run_id);
-        return 1;
     case PH_TASK_NAME:
-        buf_addstr(out, c->t->def->key);
-        return 1;
     case PH_TASK_UUID:
-        buf_adds(out, c->t->uuid);
-        return 1;
     case PH_CREATE_TIME:
     case PH_SCHEDULE_TIME:
-        buf_addstr(out, c->g->create_time);
-        return 1;
     case PH_WORKSPACE:
-        buf_adds(out, "/kfp-workspace");
-        return 1;
     case PH_PIPELINE_ROOT:
-        buf_addstr(out, c->g->root_uri);
-        return 1;
+        return task_fact(c->g, c->t, ph, out);
     }
     return 0;
 }
@@ -469,15 +456,12 @@ int exec_text(struct arena *a, const struct graph *g, const struct task *t, stru
     return expand_text(&c, text, out, e);
 }
 
-int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
-                 struct exec_plan *x, struct err *e)
+int exec_input_in(struct arena *a, const struct graph *g, const struct task *t,
+                  struct exec_plan *x, struct err *e)
 {
-    const struct executor *ex = t->def->component->executor;
-    struct command_ctx c = {a, g, t, x};
     AUTO_BUF struct buf text = {0};
     struct jw w;
 
-    *x = (struct exec_plan){0};
     plan_outputs(a, g, t, x);
     buf_init(&text, LIMIT_SPEC_BYTES);
     jw_init(&w, &text);
@@ -486,6 +470,18 @@ int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
         return err_set(e, ERR_LIMIT, "the executor input is over %llu MiB",
                        (unsigned long long)(LIMIT_SPEC_BYTES / MIB));
     x->executor_input = arena_str(a, (struct str){buf_str(&text), text.len});
+    return 0;
+}
+
+int exec_plan_in(struct arena *a, const struct graph *g, const struct task *t,
+                 struct exec_plan *x, struct err *e)
+{
+    const struct executor *ex = t->def->component->executor;
+    struct command_ctx c = {a, g, t, x};
+
+    *x = (struct exec_plan){0};
+    if (exec_input_in(a, g, t, x, e) < 0)
+        return -1;
     if (expand_text(&c, ex->image, &x->image, e) < 0)
         return err_at(e, "image");
     if (!x->image.len)
@@ -518,39 +514,61 @@ int exec_cpu_millis(struct str text, uint32_t *out, struct err *e)
     return 0;
 }
 
-int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
-                   struct exec_resources *out, struct err *e)
+/* every text of it is filled in */
+static int read_resources(const struct resources *r, struct exec_resources *out, struct err *e)
 {
-    const struct resources *r = &t->def->component->executor->res;
-    struct exec_plan x = {0};
-    struct command_ctx c = {a, g, t, &x};
-    struct str cpu_limit, cpu_request, mem_limit, mem_request, count;
-
-    *out = (struct exec_resources){0};
-    if (!component_applies(t->def->component, PASS_RESOURCES)) {
-        out->accelerator_type = STR("");
-        return 0;
-    }
-    if (expand_text(&c, r->cpu_limit, &cpu_limit, e) < 0 ||
-        expand_text(&c, r->cpu_request, &cpu_request, e) < 0 ||
-        expand_text(&c, r->memory_limit, &mem_limit, e) < 0 ||
-        expand_text(&c, r->memory_request, &mem_request, e) < 0 ||
-        expand_text(&c, r->accelerator_type, &out->accelerator_type, e) < 0 ||
-        expand_text(&c, r->accelerator_count, &count, e) < 0)
-        return -1;
-    if (exec_cpu_millis(cpu_limit, &out->cpu_limit_millis, e) < 0)
+    if (exec_cpu_millis(r->cpu_limit, &out->cpu_limit_millis, e) < 0)
         return err_at(e, "CPU limit");
-    if (exec_cpu_millis(cpu_request, &out->cpu_request_millis, e) < 0)
+    if (exec_cpu_millis(r->cpu_request, &out->cpu_request_millis, e) < 0)
         return err_at(e, "CPU request");
-    if (mem_limit.len && size_parse(mem_limit, &out->memory_limit_bytes, e) < 0)
+    if (r->memory_limit.len && size_parse(r->memory_limit, &out->memory_limit_bytes, e) < 0)
         return err_at(e, "memory limit");
-    if (mem_request.len && size_parse(mem_request, &out->memory_request_bytes, e) < 0)
+    if (r->memory_request.len && size_parse(r->memory_request, &out->memory_request_bytes, e) < 0)
         return err_at(e, "memory request");
-    if (out->accelerator_type.len || count.len) {
+    out->accelerator_type = r->accelerator_type;
+    if (r->accelerator_type.len || r->accelerator_count.len) {
         uint64_t n = 1;
-        if (count.len && size_parse(count, &n, e) < 0)
+        if (r->accelerator_count.len && size_parse(r->accelerator_count, &n, e) < 0)
             return err_at(e, "accelerator count");
         out->accelerators = n > 1024 ? 1024 : (uint32_t)n;
     }
     return 0;
+}
+
+/* the texts of *r, so that all of them are treated alike */
+#define RESOURCE_TEXTS(r)                                                                          \
+    {                                                                                              \
+        &(r)->cpu_limit, &(r)->cpu_request, &(r)->memory_limit, &(r)->memory_request,              \
+            &(r)->accelerator_type, &(r)->accelerator_count                                        \
+    }
+
+int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
+                   struct exec_resources *out, struct err *e)
+{
+    struct resources r = t->def->component->executor->res;
+    struct exec_plan x = {0};
+    struct command_ctx c = {a, g, t, &x};
+    struct str *const texts[] = RESOURCE_TEXTS(&r);
+
+    *out = (struct exec_resources){.accelerator_type = STR("")};
+    if (!component_applies(t->def->component, PASS_RESOURCES))
+        return 0;
+    for (size_t i = 0; i < N_ELEMS(texts); i++)
+        if (expand_text(&c, *texts[i], texts[i], e) < 0)
+            return -1;
+    return read_resources(&r, out, e);
+}
+
+int exec_resources_known(const struct component *c, struct exec_resources *out, struct err *e)
+{
+    struct resources r = c->executor->res;
+    struct str *const texts[] = RESOURCE_TEXTS(&r);
+
+    *out = (struct exec_resources){.accelerator_type = STR("")};
+    if (!component_applies(c, PASS_RESOURCES))
+        return 0;
+    for (size_t i = 0; i < N_ELEMS(texts); i++)
+        if (placeholder_any(*texts[i]))
+            *texts[i] = STR("");
+    return read_resources(&r, out, e);
 }

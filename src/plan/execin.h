@@ -31,6 +31,8 @@ struct exec_plan {
     char **env; /* the executor's env, "K=V", NULL-terminated */
     size_t n_env;
     struct str image; /* reference after placeholders */
+    struct str absent; /* an input that the command line asks for and that has no value: nothing
+                          was put in. The last of them; empty when there is none */
 };
 
 /* exec_uri_to_path - section 10's table; an unknown scheme gives the URI itself */
@@ -40,6 +42,11 @@ struct str exec_uri_to_path(struct arena *a, struct str uri);
 bool exec_in_workspace(const struct artifact *f);
 /* exec_artifact_path - where a consumer finds an artifact */
 struct str exec_artifact_path(struct arena *a, const struct artifact *f);
+
+/* exec_input_in - only what the component's own code is told: executor_input, output_file and the
+ * places of the outputs are set in *out. Also for a group, which has no executor. */
+int exec_input_in(struct arena *a, const struct graph *g, const struct task *t,
+                  struct exec_plan *out, struct err *e);
 
 /* exec_plan_in - everything for one container task; t->in is resolved, t->uuid set. ERR_INPUT,
  * ERR_LIMIT when one argument is over 128 KiB */
@@ -59,5 +66,7 @@ int exec_text(struct arena *a, const struct graph *g, const struct task *t, stru
 int exec_cpu_millis(struct str text, uint32_t *out, struct err *e);
 int exec_resources(struct arena *a, const struct graph *g, const struct task *t,
                    struct exec_resources *out, struct err *e);
+/* exec_resources_known - the same before the start: what an input decides counts as unset */
+int exec_resources_known(const struct component *c, struct exec_resources *out, struct err *e);
 
 #endif

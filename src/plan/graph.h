@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "spec/pipeline.h"
+#include "spec/placeholder.h"
 #include "spec/value.h"
 
 enum task_state {
@@ -119,6 +120,7 @@ struct graph {
     size_t n_tasks;
     /* facts for placeholders */
     struct str run_id, run_name, resource_name, create_time, root_uri;
+    bool sdk_words; /* final states as the SDK's documentation has them, not as KFP's backend */
 };
 
 /* graph_init - instances for the root DAG and, recursively, every nested DAG (whose inputs are
@@ -151,6 +153,11 @@ int task_resolve(struct graph *g, struct task *t, struct err *e);
 /* task_expand_constant - fill the placeholders of a constant of the platform document, in place;
  * new text lives in the graph's arena */
 int task_expand_constant(struct graph *g, const struct task *t, struct value *v, struct err *e);
+
+/* task_fact - the text of a placeholder that stands for a fact of the run or the task; 0: it
+ * stands for something else, 1: added */
+int task_fact(const struct graph *g, const struct task *t, const struct placeholder *ph,
+              struct buf *out);
 
 /* task_condition - after task_resolve: does its condition hold? A task without one: true.
  * ERR_INPUT makes the task FAILED */

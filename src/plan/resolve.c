@@ -7,6 +7,7 @@
  */
 #include "base/limits.h"
 #include "plan/cond.h"
+#include "plan/execin.h"
 #include "plan/graph.h"
 #include "spec/placeholder.h"
 
@@ -20,14 +21,21 @@ static void put_member(struct arena *a, struct value *v, struct str key, struct 
     v->items[n - 1] = member;
 }
 
-/* what an exit task is told about its producer; the words are those of KFP's backend (section 16) */
+/* KFP's backend and the SDK's documentation disagree on how a good end is called (section 16) */
+static struct str final_word(const struct graph *g, enum task_state s)
+{
+    if (s == TASK_FAILED || s == TASK_SKIPPED)
+        return str_of(task_state_name(s));
+    if (s == TASK_CANCELED)
+        return g->sdk_words ? STR("CANCELLED") : STR("CANCELED");
+    return g->sdk_words ? STR("SUCCEEDED") : STR("COMPLETE");
+}
+
+/* what an exit task is told about its producer */
 static const struct value *final_status(struct graph *g, const struct task *of)
 {
     struct value error = {.kind = VALUE_STRUCT}, *all = arena_alloc(g->a, sizeof *all);
-    struct str state = of->state == TASK_FAILED     ? STR("FAILED")
-                       : of->state == TASK_CANCELED ? STR("CANCELED")
-                       : of->state == TASK_SKIPPED  ? STR("SKIPPED")
-                                                    : STR("COMPLETE");
+    struct str state = final_word(g, of->state);
 
     if (of->state == TASK_FAILED || of->state == TASK_CANCELED) {
         put_member(g->a, &error, STR("code"), (struct value){.kind = VALUE_NUMBER, .n = 1});
@@ -64,19 +72,9 @@ static const struct value *fetch_param(struct graph *g, const struct task *t,
 
 /* ---- placeholders in constants (section 8.1) --------------------------------------- */
 
-struct constant_ctx {
-    const struct graph *g;
-    const struct task *t;
-    bool again; /* another constant input was put in: look once more */
-};
-
-static int constant_answer(void *ctx, const struct placeholder *ph, struct buf *out,
-                           struct err *e)
+int task_fact(const struct graph *g, const struct task *t, const struct placeholder *ph,
+              struct buf *out)
 {
-    struct constant_ctx *c = ctx;
-    const struct graph *g = c->g;
-
-    (void)e;
     switch (ph->kind) {
     case PH_JOB_NAME:
         buf_addstr(out, g->run_name);
@@ -88,10 +86,10 @@ static int constant_answer(void *ctx, const struct placeholder *ph, struct buf *
         buf_addstr(out, g->run_id);
         return 1;
     case PH_TASK_NAME:
-        buf_addstr(out, c->t->def->key);
+        buf_addstr(out, t->def->key);
         return 1;
     case PH_TASK_UUID:
-        buf_adds(out, c->t->uuid);
+        buf_adds(out, t->uuid);
         return 1;
     case PH_CREATE_TIME:
     case PH_SCHEDULE_TIME:
@@ -103,13 +101,7 @@ static int constant_answer(void *ctx, const struct placeholder *ph, struct buf *
     case PH_PIPELINE_ROOT:
         buf_addstr(out, g->root_uri);
         return 1;
-    case PH_INPUT_PARAM: {
-        const struct value *v = io_values_param(&c->t->in, ph->name);
-        if (!v)
-            return 0;
-        value_text(out, v);
-        return 1;
-    }
+    case PH_INPUT_PARAM:
     case PH_EXECUTOR_INPUT:
     case PH_JSON_ESCAPE:
     case PH_INPUT_ARTIFACT:
@@ -124,6 +116,42 @@ static int constant_answer(void *ctx, const struct placeholder *ph, struct buf *
         return 0;
     }
     return 0;
+}
+
+struct constant_ctx {
+    const struct graph *g;
+    const struct task *t;
+};
+
+/* {{$}} and the path of the executor's output. The input that asks for {{$}} stands in it as it is in
+ * the file: an executor input that held itself would have no end. */
+static int own_input(const struct constant_ctx *c, enum placeholder_kind kind, struct buf *out,
+                     struct err *e)
+{
+    AUTO_ARENA struct arena a = {0};
+    struct exec_plan x = {0};
+
+    if (exec_input_in(&a, c->g, c->t, &x, e) < 0)
+        return -1;
+    buf_addstr(out, kind == PH_OUTPUT_FILE ? x.output_file : x.executor_input);
+    return 1;
+}
+
+static int constant_answer(void *ctx, const struct placeholder *ph, struct buf *out,
+                           struct err *e)
+{
+    struct constant_ctx *c = ctx;
+    const struct value *v;
+
+    if (ph->kind == PH_EXECUTOR_INPUT || ph->kind == PH_OUTPUT_FILE)
+        return own_input(c, ph->kind, out, e);
+    if (ph->kind != PH_INPUT_PARAM)
+        return task_fact(c->g, c->t, ph, out);
+    v = io_values_param(&c->t->in, ph->name);
+    if (!v)
+        return 0;
+    value_text(out, v);
+    return 1;
 }
 
 /* strings anywhere inside a constant, in place */

@@ -403,6 +403,10 @@ int collect_outputs(struct collect *c, struct result *r, struct err *e)
         if (locate(c, path, out_fd, params_fd, &p) &&
             store_place(c, &p, f, r, 0, e) < 0)
             return -1;
+        /* metadata alone is an artifact, too, such as Metrics; neither is most likely a mistake */
+        if (str_eqz(f->kind, "none") && str_eq(f->uri, o->uri) && !f->metadata->n_items)
+            notice(c, r, "output %.*s: nothing was written to %.*s", STR_ARG(o->name),
+                   STR_ARG(path));
     }
     return 0;
 }

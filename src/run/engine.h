@@ -222,6 +222,9 @@ uint64_t job_memory_bytes(const struct engine *en, const struct job *j);
 uint32_t job_cpu_millis(const struct job *j);
 
 /* start.c: parse, parameters, graph: what needs neither images nor the record */
+/* engine_resource_name - "churn-training-x7k2p": the run's name when none was given, and the resource
+ * name that pipeline code sees; en->id and en->p are set */
+struct str engine_resource_name(struct engine *en);
 int engine_prepare(struct engine *en, const struct run_request *rq, struct err *e);
 
 /* flags.c: task_warn_revoked - a notice, once, for each input that is flagged;
@@ -254,6 +257,9 @@ int prepare_packages(struct engine *en, const struct executor *x, struct image_u
  * and the wait after so many failures, capped */
 struct retry_policy task_retry(const struct engine *en, const struct task *t);
 int64_t task_backoff_ms(const struct retry_policy *p, uint32_t failures);
+/* what is set for one task alone over what it asks for, and over the attempt that is made of it */
+void run_task_resources(const struct run_task_opts *own, struct exec_resources *res);
+void run_task_limits(const struct run_task_opts *own, struct attempt *at);
 void run_mounts_write(struct jw *w, const struct run_mount *m, size_t n);
 const struct run_mount *run_mounts_read_in(struct arena *a, json *list, size_t *n);
 void run_tasks_write(struct jw *w, const struct run_opts *o);

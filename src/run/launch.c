@@ -245,6 +245,7 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
         add_mount(&j->a, at, own.mounts[i].src, own.mounts[i].dst, own.mounts[i].rw);
     if (kube_fill(en, j, at, e) < 0)
         return -1;
+    run_task_limits(&own, at);
     return mount_inputs(en, j, at, e);
 }
 

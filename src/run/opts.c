@@ -76,6 +76,7 @@ void run_opts_write(struct buf *out, const struct engine *en)
     jw_kbool(&w, "network_host", o->network_host);
     jw_kstr(&w, "packages", policies[o->packages]);
     jw_kbool(&w, "lenient", o->lenient);
+    jw_kbool(&w, "sdk_words", o->sdk_words);
     jw_ki64(&w, "retries", o->retries);
     jw_ki64(&w, "host_retries", o->host_retries);
     jw_ki64(&w, "timeout_ms", o->timeout_ms);
@@ -145,6 +146,7 @@ int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struc
         json_bool_opt(root, "network_host", &o->network_host, e) < 0 ||
         json_str_opt(root, "packages", &policy, e) < 0 ||
         json_bool_opt(root, "lenient", &o->lenient, e) < 0 ||
+        json_bool_opt(root, "sdk_words", &o->sdk_words, e) < 0 ||
         json_i64_opt(root, "retries", &retries, e) < 0 ||
         json_i64_opt(root, "host_retries", &host_retries, e) < 0 ||
         json_i64_opt(root, "timeout_ms", &o->timeout_ms, e) < 0 ||

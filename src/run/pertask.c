@@ -33,6 +33,14 @@ struct run_task_opts run_task_opts_in(struct arena *a, const struct run_opts *o,
         all.has_retries |= s->has_retries;
         if (s->memory_bytes)
             all.memory_bytes = s->memory_bytes;
+        if (s->cpu_millis)
+            all.cpu_millis = s->cpu_millis;
+        if (s->disk_bytes)
+            all.disk_bytes = s->disk_bytes;
+        if (s->shm_bytes)
+            all.shm_bytes = s->shm_bytes;
+        if (s->task_timeout_ms)
+            all.task_timeout_ms = s->task_timeout_ms;
         for (size_t k = 0; k < s->n_mounts; k++) {
             mounts = arena_grow(a, mounts, &all.n_mounts, sizeof *mounts);
             mounts[all.n_mounts - 1] = s->mounts[k];
@@ -40,6 +48,28 @@ struct run_task_opts run_task_opts_in(struct arena *a, const struct run_opts *o,
     }
     all.mounts = mounts;
     return all;
+}
+
+void run_task_resources(const struct run_task_opts *own, struct exec_resources *res)
+{
+    if (own->memory_bytes) {
+        res->memory_limit_bytes = own->memory_bytes;
+        res->memory_request_bytes = 0; /* what the pipeline asked for goes with its limit */
+    }
+    if (own->cpu_millis) {
+        res->cpu_limit_millis = own->cpu_millis;
+        res->cpu_request_millis = 0;
+    }
+}
+
+void run_task_limits(const struct run_task_opts *own, struct attempt *at)
+{
+    if (own->disk_bytes)
+        at->disk_bytes = own->disk_bytes;
+    if (own->shm_bytes)
+        at->shm_bytes = own->shm_bytes;
+    if (own->task_timeout_ms)
+        at->wall_ms = own->task_timeout_ms;
 }
 
 static bool sees_secrets(const struct task_def *t)
@@ -169,6 +199,14 @@ void run_tasks_write(struct jw *w, const struct run_opts *o)
     jw_arr(w);
     for (size_t i = 0; i < o->n_tasks; i++) {
         const struct run_task_opts *s = &o->tasks[i];
+        const struct {
+            const char *key;
+            int64_t value;
+        } limits[] = {{"memory_bytes", (int64_t)s->memory_bytes},
+                      {"cpu_millis", s->cpu_millis},
+                      {"disk_bytes", (int64_t)s->disk_bytes},
+                      {"shm_bytes", (int64_t)s->shm_bytes},
+                      {"task_timeout_ms", s->task_timeout_ms}};
 
         jw_obj(w);
         jw_kstr(w, "task", s->task);
@@ -176,8 +214,9 @@ void run_tasks_write(struct jw *w, const struct run_opts *o)
             jw_kstr(w, "network", s->network_host ? "host" : "none");
         if (s->has_retries)
             jw_ki64(w, "retries", s->retries);
-        if (s->memory_bytes)
-            jw_ki64(w, "memory_bytes", (int64_t)s->memory_bytes);
+        for (size_t k = 0; k < N_ELEMS(limits); k++)
+            if (limits[k].value)
+                jw_ki64(w, limits[k].key, limits[k].value);
         jw_key(w, "mounts");
         run_mounts_write(w, s->mounts, s->n_mounts);
         jw_end_obj(w);
@@ -204,7 +243,11 @@ void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o)
             .network_host = str_eqz(json_as_str(network), "host"),
             .has_retries = retries != NULL,
             .retries = (uint32_t)yyjson_get_uint(retries),
-            .memory_bytes = yyjson_get_uint(json_at(item, "memory_bytes"))};
+            .memory_bytes = yyjson_get_uint(json_at(item, "memory_bytes")),
+            .cpu_millis = (uint32_t)yyjson_get_uint(json_at(item, "cpu_millis")),
+            .disk_bytes = yyjson_get_uint(json_at(item, "disk_bytes")),
+            .shm_bytes = yyjson_get_uint(json_at(item, "shm_bytes")),
+            .task_timeout_ms = yyjson_get_sint(json_at(item, "task_timeout_ms"))};
         all[i].mounts =
             run_mounts_read_in(a, json_at(item, "mounts"), &all[i].n_mounts);
     }

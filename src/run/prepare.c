@@ -6,9 +6,12 @@
  * is looked at first, and everything that is missing is named at once.
  */
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "lineage/images.h"
+#include "run/admit.h"
 #include "run/chore.h"
 #include "run/engine.h"
 #include "run/kube.h"
@@ -233,6 +236,35 @@ static int check_task(struct engine *en, const struct task_def *t, struct buf *m
     return 0;
 }
 
+/* More than this machine has would wait for ever, or fail at four in the morning. A limit on CPU may
+ * be larger than the machine: it takes nothing from anybody. */
+static int check_resources(const struct engine *en, const struct task_def *t, struct err *e)
+{
+    AUTO_ARENA struct arena a = {0};
+    struct run_task_opts own = run_task_opts_in(&a, &en->o, t->key, t->key);
+    struct exec_resources res;
+    uint64_t budget = admit_budget(), bytes;
+    uint32_t cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    char want[24], have[24];
+
+    if (exec_resources_known(t->component, &res, e) < 0)
+        return -1;
+    run_task_resources(&own, &res);
+    bytes = res.memory_request_bytes ? res.memory_request_bytes : res.memory_limit_bytes;
+    size_human(bytes, want);
+    size_human(budget, have);
+    if (budget && bytes > budget)
+        return err_set(e, ERR_MISSING,
+                       "it asks for %s of memory, and this box can promise %s at most (--memory "
+                       "%.*s=SIZE runs it with less)",
+                       want, have, STR_ARG(t->key));
+    if (res.cpu_request_millis > 1000 * cpus)
+        return err_set(e, ERR_MISSING,
+                       "it asks for %g CPUs, and this box has %u (--cpus %.*s=%u runs it with those)",
+                       res.cpu_request_millis / 1000.0, cpus, STR_ARG(t->key), cpus);
+    return 0;
+}
+
 struct check {
     struct map groups, executors; /* by name, each looked at once */
     struct buf missing;
@@ -245,8 +277,14 @@ static int check_dag(struct engine *en, struct check *c, const struct dag *dag, 
         const struct task_def *t = &dag->tasks[i];
         struct map *seen = t->component->dag ? &c->groups : &c->executors;
         struct str name = t->component->dag ? t->component->name : t->component->executor->label;
+        struct err why;
         int rc;
 
+        if (!t->component->dag && !chore_is(t->component->executor) &&
+            check_resources(en, t, &why) < 0) { /* a flag may name one of several alike */
+            add_missing(&c->missing, t->key, why.text);
+            c->worst = why.code;
+        }
         if (map_get(seen, name))
             continue;
         map_put(seen, name, (void *)t);

@@ -210,8 +210,9 @@ static int graph_of_run(struct engine *en, const struct db_run *row, struct err 
     clock_rfc3339(row->created_unix_ms, when);
     en->g.run_id = str_of(en->id);
     en->g.run_name = str_of(en->name);
-    en->g.resource_name = str_of(en->name);
+    en->g.resource_name = engine_resource_name(en);
     en->g.create_time = arena_str(&en->a, str_of(when));
+    en->g.sdk_words = en->o.sdk_words;
     en->g.root_uri =
         en->p.default_root.len ? en->p.default_root : STR(EXEC_ROOT);
     for (size_t i = 0; i < en->g.root->in.n_artifacts; i++)

@@ -34,7 +34,10 @@ struct run_task_opts {
     bool has_network, network_host;
     bool has_retries;
     uint32_t retries;
-    uint64_t memory_bytes; /* limit in the place of the pipeline's; 0 = not set */
+    /* limits in the place of the pipeline's and the run's; 0 = not set */
+    uint64_t memory_bytes, disk_bytes, shm_bytes;
+    uint32_t cpu_millis;
+    int64_t task_timeout_ms;
 };
 
 struct run_root_artifact { /* --input NAME=..., resolved by the cli */
@@ -65,6 +68,7 @@ struct run_opts {
     bool network_host;
     enum packages_policy packages;
     bool lenient;
+    bool sdk_words;           /* final states are SUCCEEDED and CANCELLED, not COMPLETE and CANCELED */
     const struct run_mount *mounts;
     size_t n_mounts;
     const struct run_task_opts *tasks;

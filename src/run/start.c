@@ -5,11 +5,11 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/sha256.h"
 #include "lineage/cache.h"
 #include "lineage/record.h"
 #include "plan/cachekey.h"
@@ -20,19 +20,22 @@
 #include "version.h"
 
 
-/* "churn-training-x7k2p": the run's name when none was given, and the resource name that
- * pipeline code sees */
-static const char *suffixed(struct arena *a, struct str name)
+#define SUFFIX_LETTERS 5
+
+/* It follows from the run's id, so that a resume finds the same. */
+struct str engine_resource_name(struct engine *en)
 {
     static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
-    uint8_t r[5];
-    char suffix[6];
+    struct sha256 h;
+    uint8_t digest[32];
+    char suffix[SUFFIX_LETTERS + 1] = "";
 
-    must(getrandom(r, sizeof r, 0) == (ssize_t)sizeof r);
-    for (size_t i = 0; i < sizeof r; i++)
-        suffix[i] = letters[r[i] % (sizeof letters - 1)];
-    suffix[5] = 0;
-    return arena_printf(a, "%.*s-%s", STR_ARG(name), suffix);
+    sha256_init(&h);
+    sha256_add(&h, en->id, strlen(en->id));
+    sha256_final(&h, digest);
+    for (size_t i = 0; i < SUFFIX_LETTERS; i++)
+        suffix[i] = letters[digest[i] % (sizeof letters - 1)];
+    return str_of(arena_printf(&en->a, "%.*s-%s", STR_ARG(en->p.name), suffix));
 }
 
 static int root_inputs(struct engine *en, const struct run_request *rq, const struct value *params,
@@ -128,9 +131,10 @@ int engine_prepare(struct engine *en, const struct run_request *rq, struct err *
     clock_rfc3339(en->created_unix_ms, when);
     graph_init(&en->g, &en->a, &en->p, &in);
     en->g.run_id = str_of(en->id);
-    en->g.resource_name = str_of(suffixed(&en->a, en->p.name));
+    en->g.resource_name = engine_resource_name(en);
     en->g.run_name = rq->name ? str_of(rq->name) : en->g.resource_name;
     en->g.create_time = arena_str(&en->a, str_of(when));
+    en->g.sdk_words = en->o.sdk_words;
     en->g.root_uri = en->p.default_root.len ? en->p.default_root : STR(EXEC_ROOT);
     snprintf(en->name, sizeof en->name, "%.*s", STR_ARG(en->g.run_name));
     en->parent = rq->parent;

@@ -126,10 +126,10 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
         exec_resources(&j->a, &en->g, t, &j->res, e) < 0)
         return -1;
     own = run_task_opts_in(&j->a, &en->o, t->def->key, t->path);
-    if (own.memory_bytes) {
-        j->res.memory_limit_bytes = own.memory_bytes;
-        j->res.memory_request_bytes = 0; /* what the pipeline asked for goes with its limit */
-    }
+    run_task_resources(&own, &j->res);
+    if (j->plan.absent.len)
+        engine_notice(en, t, "task %.*s: its input %.*s has no value: nothing stands in its place on "
+                             "the command line", STR_ARG(t->path), STR_ARG(j->plan.absent));
     j->image = prepare_image(en, j->plan.image, e);
     if (!j->image || kube_plan_image(j, e) < 0 || kube_plan_workspace(en, j, e) < 0)
         return -1;

@@ -267,6 +267,19 @@ def test_the_exit_task_runs_and_knows_how_it_went(dugout, tmp_path, fails):
     assert dugout.states()["notice"] == "SUCCEEDED"
 
 
+def test_the_words_of_the_sdk_can_be_asked_for(dugout, tmp_path):
+    path = with_status(handler(False), tmp_path)
+    for flags, state in ([], "COMPLETE"), (["--final-status", "SUCCEEDED"], "SUCCEEDED"):
+        dugout.ok("run", path, *flags)
+        assert json.loads(dugout.ok("logs", "@latest/notice").out)["state"] == state
+    (dugout.home / "config.yaml").write_text("final_status: SUCCEEDED\n")
+    dugout.ok("run", path, "--no-cache")
+    assert json.loads(dugout.ok("logs", "@latest/notice").out)["state"] == "SUCCEEDED"
+    (dugout.home / "config.yaml").write_text("final_status: GOOD\n")
+    r = dugout("run", path)
+    assert r.rc == 2 and "COMPLETE or SUCCEEDED" in r.err, r
+
+
 def test_an_exit_task_that_is_a_pipeline_runs_whole_after_a_failure(run_flow):
     root = handler(True, dag=Dag({"a": Task(), "b": Task(inp={"x": ("out", "a", "Output")})}))
     root.tasks["other"] = Task(after=["exit-handler-1"])

@@ -69,14 +69,63 @@ def test_memory_for_one_task_wins_over_its_own_limit(dugout, write):
     dugout.ok("run", f, "--memory", "t=512Mi")
 
 
+def test_every_limit_has_a_form_for_one_task(dugout, write):
+    df = "df -k /dev/shm | tail -1 | awk '{print $2}'"
+    f = write({"a": sh(df), "b": sh(df)})
+    dugout.ok("run", f, "--shm-size", "8Mi", "--shm-size", "a=1Mi")
+    assert [dugout.ok("logs", "@latest/" + t).out.strip() for t in "ab"] == ["1024", "8192"]
+    f = write({"a": sh("sleep 600"), "b": sh("true")})
+    r = dugout("run", f, "--task-timeout", "a=1s")
+    assert r.rc == 1 and tasks(dugout)["a"]["error"] == "stopped: the task's time-out of 1.0 s was reached"
+    assert "--task-timeout a=2s" in dugout.ok("why", "@latest/a").out
+    f = write({"a": sh("dd if=/dev/zero of=/tmp/x bs=1M count=40; sleep 600"), "b": sh("true")})
+    r = dugout("run", f, "--disk", "a=8Mi")
+    assert r.rc == 1 and "limit of 8.0 MiB on disk" in tasks(dugout)["a"]["error"]
+    assert "--disk a=16Mi" in dugout.ok("why", "@latest/a").out
+
+
+def test_limits_of_one_task_stand_in_the_config_and_survive_a_resume(dugout, write, tmp_path):
+    (dugout.home / "config.yaml").write_text(
+        "tasks:\n  a: {shm: 1Mi, cpus: 0.5, disk: 1Gi, task_timeout: 10m, memory: 64Mi}\n")
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    f = write({"a": sh("df -k /dev/shm | tail -1 | awk '{print $2}'; test -e /gate/open")})
+    assert dugout("run", f, "-v", "%s:/gate" % gate, "--name", "r").rc == 1
+    assert dugout.ok("logs", "r/a").out.strip() == "1024"
+    (dugout.home / "config.yaml").unlink()
+    (gate / "open").write_text("")
+    dugout.ok("resume", "r")
+    assert dugout.ok("logs", "r/a").out.strip() == "1024"
+
+
+@pytest.mark.parametrize("resources, words, flag", [
+    ({"resourceMemoryRequest": "900Ti"}, "asks for 900 TiB of memory", ["--memory", "t=64Mi"]),
+    ({"resourceMemoryLimit": "900Ti"}, "asks for 900 TiB of memory", ["--memory", "t=64Mi"]),
+    ({"resourceCpuRequest": "99999"}, "asks for 99999 CPUs", ["--cpus", "t=1"]),
+])
+def test_more_than_the_machine_has_is_refused_unless_told_otherwise(dugout, write, resources, words, flag):
+    f = write({"t": {**sh("true"), "resources": resources}})
+    r = dugout("run", f)
+    assert r.rc == 3 and words in r.err and flag[0] in r.err, r
+    assert dugout("plan", f).rc == 3
+    dugout.ok("run", f, *flag)
+
+
+def test_a_quantity_that_is_none_is_refused_before_the_start(dugout, write):
+    r = dugout("run", write({"t": {**sh("true"), "resources": {"resourceMemoryLimit": "plenty"}}}))
+    assert r.rc == 2 and 'memory limit: "plenty" is no size' in r.err, r
+
+
 def test_a_task_that_is_not_there_is_named(dugout, write):
     f = write({"train": sh("true")})
     for flags in (["--retries", "trian=1"], ["-v", "trian=/etc:/x"], ["--network", "trian=host"],
-                  ["--memory", "trian=1Gi"]):
+                  ["--memory", "trian=1Gi"], ["--cpus", "trian=1"], ["--disk", "trian=1Gi"],
+                  ["--shm-size", "trian=1Gi"], ["--task-timeout", "trian=1h"]):
         r = dugout("run", f, *flags)
         assert r.rc == 2 and 'no task "trian", did you mean "train"' in r.err, r
     for flags, words in ((["--retries", "train=x"], "whole number"),
-                         (["--memory", "train=x"], "train"),
+                         (["--memory", "train=x"], "train"), (["--cpus", "train=x"], "train"),
+                         (["--task-timeout", "train=x"], "train"),
                          (["-v", "train=/nope:/x"], "/nope"), (["-v", "train=x"], "SRC:DST")):
         r = dugout("run", f, *flags)
         assert r.rc in (2, 3) and words in r.err, r

@@ -179,6 +179,28 @@ def test_the_facts_of_a_run_are_placeholders(dugout, write):
     assert created == due == doc["created"]
 
 
+def test_a_constant_may_hold_the_executor_s_own_input(dugout, write):
+    f = write({"t": {**sh(COPY, "{{$.inputs.parameters['all']}}", out_param("y")),
+                     "inp": {"n": "=2", "all": "={{$.outputs.output_file}} {{$}}"},
+                     "out": {"y": "STRING"}}}, outputs={"y": "t.y"})
+    path, _, text = outputs(dugout, f)["outputs"]["parameters"]["y"].partition(" ")
+    own = json.loads(text)
+    assert own["outputs"]["outputFile"] == path
+    assert own["inputs"]["parameterValues"] == {"n": "2", "all": "{{$.outputs.output_file}} {{$}}"}
+
+
+def test_a_resumed_run_keeps_its_resource_name(dugout, write, tmp_path):
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    f = write({"t": {**sh("echo $0; test -e /gate/open", "{{$.inputs.parameters['n']}}"),
+                     "inp": {"n": "={{$.pipeline_job_resource_name}}"}}})
+    assert dugout("run", f, "--name", "mine", "-v", "%s:/gate" % gate).rc == 1
+    first = dugout.ok("logs", "mine/t").out
+    (gate / "open").write_text("")
+    dugout.ok("resume", "mine")
+    assert first.startswith("p-") and dugout.ok("logs", "mine/t").out == first
+
+
 def test_a_constant_that_names_itself_is_said(dugout, write):
     f = write({"t": {**sh("true"), "inp": {"a": "=x{{$.inputs.parameters['b']}}",
                                            "b": "={{$.inputs.parameters['a']}}"}}})
@@ -223,6 +245,25 @@ def test_if_present_and_concat_nest(dugout, write):
     assert argv_of(dugout, write, args, OPT, {"x": "x"}, ["x=" + text]) == \
         ["--x", text, "a=" + text + "!", "<" + text + ">", "end"]
     assert argv_of(dugout, write, args, OPT, {"x": "x"}) == ["none", "a=", "end"]
+
+
+def test_an_absent_input_is_empty_text_and_said(dugout, write):
+    f = write({"t": {**sh('echo "<$0>"', "{{$.inputs.parameters['x']}}"), "inp": {"x": "=1"}}})
+    doc = json.loads(f.read_text())
+    doc["components"]["comp-t"]["inputDefinitions"]["parameters"]["x"]["isOptional"] = True
+    del doc["root"]["dag"]["tasks"]["t"]["inputs"]
+    f.write_text(json.dumps(doc))
+    r = dugout.ok("run", f)
+    assert "its input x has no value" in r.err
+    assert dugout.ok("logs", "@latest/t").out == "<>\n"
+
+
+def test_an_artifact_with_neither_bytes_nor_metadata_is_said(dugout, write):
+    meta = """mkdir -p "$(dirname "$0")"; echo '{"artifacts":{"m":{"artifacts":[{"metadata":{"f1":1}}]}}}' >"$0\""""
+    f = write({"t": {**sh(meta, "{{$.outputs.output_file}}"),
+                     "art_out": {"m": "system.Metrics", "d": "system.Dataset"}}})
+    r = dugout.ok("run", f)
+    assert "output d: nothing was written to /minio/" in r.err and "output m" not in r.err, r
 
 
 def test_names_of_the_environment_are_filled_in_but_not_in_data(dugout, write):
