@@ -35,6 +35,7 @@ static const char *would_in_words(json *task)
     } words[] = {
         {"cached", "be cached", "maybe be cached"},
         {"run", "run", "maybe run"},
+        {"import", "import", "maybe import"},
         {"depends", "run, unless known", "maybe run"},
         {"skip", "be skipped", "be skipped"},
         {"fail", "fail", "maybe fail"},
@@ -99,8 +100,8 @@ static void print_missing(json *lines)
 
 static void print_counts(json *counts)
 {
-    static const char *const names[] = {"cached", "run", "depends", "skip", "fail"};
-    static const char *const words[] = {"cached", "to run", "to run unless known",
+    static const char *const names[] = {"cached", "run", "import", "depends", "skip", "fail"};
+    static const char *const words[] = {"cached", "to run", "to import", "to run unless known",
                                         "skipped", "failing"};
     AUTO_BUF struct buf b = {0};
     long long total = 0;

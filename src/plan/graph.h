@@ -150,6 +150,16 @@ bool task_outlives_stop(const struct task *t);
 /* task_resolve - section 7: fill t->in. Errors are ERR_INPUT and make the task FAILED */
 int task_resolve(struct graph *g, struct task *t, struct err *e);
 
+/* For looking ahead, when some inputs are not known yet ("dark"). dark: one byte a binding,
+ * parameters then artifacts; 1 is dark. */
+/* task_spread_dark - a constant that mentions a dark input is dark, too */
+void task_spread_dark(struct graph *g, const struct task *t, uint8_t *dark);
+/* task_resolve_known - as task_resolve, without the dark ones: they are absent from t->in */
+int task_resolve_known(struct graph *g, struct task *t, const uint8_t *dark, struct err *e);
+/* task_condition_known - does its condition hold, whatever the dark inputs turn out to be?
+ * false: that cannot be said yet, and *holds is unset */
+bool task_condition_known(const struct task *t, const uint8_t *dark, bool *holds);
+
 /* task_expand_constant - fill the placeholders of a constant of the platform document, in place;
  * new text lives in the graph's arena */
 int task_expand_constant(struct graph *g, const struct task *t, struct value *v, struct err *e);

@@ -176,20 +176,24 @@ static int expand_value(struct graph *g, struct constant_ctx *c, struct value *v
 static int expand_constant(struct graph *g, struct task *t, size_t i, uint8_t *seen,
                            struct err *e);
 
+static bool mentions(struct graph *g, const struct value *v, struct str input)
+{
+    char *mention;
+
+    for (size_t i = 0; i < v->n_items; i++)
+        if (mentions(g, &v->items[i], input))
+            return true;
+    if (v->kind != VALUE_STRING)
+        return false;
+    mention = arena_printf(g->a, "{{$.inputs.parameters['%.*s']}}", STR_ARG(input));
+    return memmem(v->s.ptr, v->s.len, mention, strlen(mention)) != NULL;
+}
+
 static int expand_inner(struct graph *g, struct task *t, const struct value *v, uint8_t *seen,
                         struct err *e)
 {
-    if (v->kind == VALUE_STRING)
-        for (size_t i = 0; i < t->def->n_params; i++) {
-            const struct binding *b = &t->def->params[i];
-            char *mention = arena_printf(g->a, "{{$.inputs.parameters['%.*s']}}",
-                                         STR_ARG(b->name));
-            if (memmem(v->s.ptr, v->s.len, mention, strlen(mention)) &&
-                expand_constant(g, t, i, seen, e) < 0)
-                return -1;
-        }
-    for (size_t i = 0; i < v->n_items; i++)
-        if (expand_inner(g, t, &v->items[i], seen, e) < 0)
+    for (size_t i = 0; i < t->def->n_params; i++)
+        if (mentions(g, v, t->def->params[i].name) && expand_constant(g, t, i, seen, e) < 0)
             return -1;
     return 0;
 }
@@ -280,7 +284,16 @@ static int select_part(struct graph *g, const struct source *from, const struct 
 
 /* ---- parameters and artifacts ----------------------------------------------------------- */
 
-static int resolve_params(struct graph *g, struct task *t, struct err *e)
+static bool is_dark(const struct binding *all, size_t n, const uint8_t *dark, struct str name)
+{
+    for (size_t i = 0; dark && i < n; i++)
+        if (str_eq(all[i].name, name))
+            return dark[i];
+    return false;
+}
+
+/* dark: by binding, NULL when all is known */
+static int resolve_params(struct graph *g, struct task *t, const uint8_t *dark, struct err *e)
 {
     const struct io_defs *in = &t->def->component->in;
     uint8_t *seen = arena_alloc(g->a, t->def->n_params + 1);
@@ -288,8 +301,10 @@ static int resolve_params(struct graph *g, struct task *t, struct err *e)
     for (size_t i = 0; i < t->def->n_params; i++) {
         const struct binding *b = &t->def->params[i];
         const struct param_def *def = io_param(in, b->name);
-        const struct value *v = fetch_param(g, t, &b->from);
+        const struct value *v = dark && dark[i] ? NULL : fetch_param(g, t, &b->from);
 
+        if (dark && dark[i])
+            continue;
         if (select_part(g, &b->from, &v, e) < 0)
             return err_at(e, "input %.*s", STR_ARG(b->name));
         if ((!v || v->kind == VALUE_NULL) && def) {
@@ -314,6 +329,8 @@ static int resolve_params(struct graph *g, struct task *t, struct err *e)
 
         if (t->kind == TASK_LOOP && str_eq(def->name, t->def->item_name))
             continue; /* each iteration brings its own */
+        if (is_dark(t->def->params, t->def->n_params, dark, def->name))
+            continue;
         if (!v && def->default_value)
             io_values_add_param(g->a, &t->in, def->name, *def->default_value);
         else if (!v && !def->optional && def->type != PARAM_TASK_CONFIG)
@@ -342,11 +359,13 @@ static int resolve_params(struct graph *g, struct task *t, struct err *e)
     return 0;
 }
 
-static int resolve_artifacts(struct graph *g, struct task *t, struct err *e)
+static int resolve_artifacts(struct graph *g, struct task *t, const uint8_t *dark, struct err *e)
 {
     const struct io_defs *in = &t->def->component->in;
 
     for (size_t i = 0; i < t->def->n_artifacts; i++) {
+        if (dark && dark[i])
+            continue;
         const struct binding *b = &t->def->artifacts[i];
         const struct named_artifacts *l =
             b->from.kind == SOURCE_INPUT
@@ -360,6 +379,8 @@ static int resolve_artifacts(struct graph *g, struct task *t, struct err *e)
         const struct artifact_def *def = &in->artifacts[i];
         if (t->kind == TASK_LOOP && str_eq(def->name, t->def->item_name))
             continue;
+        if (is_dark(t->def->artifacts, t->def->n_artifacts, dark, def->name))
+            continue;
         if (!def->optional && !io_values_artifact(&t->in, def->name))
             return err_set(e, ERR_INPUT, "input artifact %.*s is required, and nothing gives it",
                            STR_ARG(def->name));
@@ -367,14 +388,34 @@ static int resolve_artifacts(struct graph *g, struct task *t, struct err *e)
     return 0;
 }
 
-int task_resolve(struct graph *g, struct task *t, struct err *e)
+int task_resolve_known(struct graph *g, struct task *t, const uint8_t *dark, struct err *e)
 {
     t->in = (struct io_values){0};
-    if (resolve_params(g, t, e) < 0 || resolve_artifacts(g, t, e) < 0)
+    if (resolve_params(g, t, dark, e) < 0 ||
+        resolve_artifacts(g, t, dark ? dark + t->def->n_params : NULL, e) < 0)
         return -1;
     if (t->inner)
         t->inner->in = t->in;
     return 0;
+}
+
+int task_resolve(struct graph *g, struct task *t, struct err *e)
+{
+    return task_resolve_known(g, t, NULL, e);
+}
+
+void task_spread_dark(struct graph *g, const struct task *t, uint8_t *dark)
+{
+    const struct binding *b = t->def->params;
+
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < t->def->n_params; i++)
+            for (size_t k = 0; k < t->def->n_params && !dark[i]; k++)
+                if (dark[k] && b[i].from.kind == SOURCE_CONSTANT &&
+                    mentions(g, b[i].from.constant, b[k].name))
+                    dark[i] = more = true;
+    }
 }
 
 /* ---- conditions (section 13) ------------------------------------------------------------- */
@@ -452,4 +493,33 @@ int task_condition(const struct task *t, bool *holds, struct err *e)
                        STR_ARG(t->def->condition), value_kind_name(result.kind));
     *holds = result.b;
     return 0;
+}
+
+/* is every `word` in the text followed by `next`? */
+static bool always_before(struct str text, const char *word, char next)
+{
+    size_t n = strlen(word);
+    const char *end = text.ptr + text.len, *p = text.ptr;
+
+    while ((p = memmem(p, (size_t)(end - p), word, n))) {
+        p += n;
+        if (p == end || *p != next)
+            return false;
+    }
+    return true;
+}
+
+/* A dark input has no value here, and what has none leaves its mark on everything that it decides:
+ * only `false && dark` and `true || dark` come to a value. That holds as long as inputs are asked for
+ * by name; `x in inputs.parameter_values` would take an absent one for one that is not there. */
+bool task_condition_known(const struct task *t, const uint8_t *dark, bool *holds)
+{
+    struct str text = t->def->condition;
+    struct err why;
+
+    if (memchr(dark, 1, t->def->n_params + t->def->n_artifacts) &&
+        !(always_before(text, "inputs", '.') && always_before(text, "parameter_values", '[') &&
+          always_before(text, "artifacts", '[')))
+        return false;
+    return task_condition(t, holds, &why) == 0;
 }

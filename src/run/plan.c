@@ -9,12 +9,14 @@
  *
  *   cached   its result is known
  *   run      its inputs are known, and no result of them
+ *   import   an importer: what is outside is looked at every time
  *   depends  runs, unless what it gets turns out to be known: its inputs come from
  * tasks that run skip     a condition is false, or what it needs is skipped or fails
  *   fail     it cannot be started; the reason says why
  *
- * A group that has one dark input is dark as a whole: all that is inside depends. That
- * is coarser than it could be, and never wrong. A loop over a dark list is shown once,
+ * Darkness goes by single inputs and outputs: a group with a dark input resolves the
+ * others, and what inside does not use the dark one is followed as usual. A condition
+ * is decided where the known inputs decide it. A loop over a dark list is shown once,
  * as NAME[?].
  */
 #include <stdlib.h>
@@ -28,20 +30,23 @@ enum would {
     WOULD_NOTHING, /* not looked at yet */
     WOULD_CACHED,
     WOULD_RUN,
+    WOULD_IMPORT,
     WOULD_DEPEND,
     WOULD_SKIP,
     WOULD_FAIL,
     WOULDS
 };
 static const char *const would_names[WOULDS] = {
-    [WOULD_NOTHING] = "run",    [WOULD_CACHED] = "cached", [WOULD_RUN] = "run",
-    [WOULD_DEPEND] = "depends", [WOULD_SKIP] = "skip",     [WOULD_FAIL] = "fail"};
+    [WOULD_NOTHING] = "run",   [WOULD_CACHED] = "cached",  [WOULD_RUN] = "run",
+    [WOULD_IMPORT] = "import", [WOULD_DEPEND] = "depends", [WOULD_SKIP] = "skip",
+    [WOULD_FAIL] = "fail"};
 
 struct note {
     enum would would;
-    bool maybe;   /* behind a condition that is not known yet */
-    bool dark;    /* its outputs are not known */
-    size_t order; /* in which tasks were settled: one in which they can run */
+    bool maybe;       /* behind a condition that is not known yet */
+    bool dark;        /* its outputs are not known; of a group only when none is */
+    uint8_t *dark_in; /* by binding, as task_resolve_known() wants it */
+    size_t order;     /* in which tasks were settled: one in which they can run */
     struct str reason, image;
     struct str from_run, from_task; /* of a hit */
 };
@@ -64,10 +69,9 @@ static struct note *note_of(struct walk *w, const struct task *t)
     return w->notes[t->index];
 }
 
-static void walk_scope(struct walk *w, struct scope *s, bool dark, bool maybe);
+static void walk_scope(struct walk *w, struct scope *s, bool maybe);
 
-/* ---- what a task waits for
- * --------------------------------------------------------------- */
+/* ---- what a task waits for ----------------------------------------------------- */
 
 /* *why: the first sibling that keeps t from running at all */
 static bool is_blocked(struct walk *w, const struct task *t, struct str *why)
@@ -98,14 +102,81 @@ static bool deps_noted(struct walk *w, const struct task *t, bool *maybe)
     return true;
 }
 
+/* ---- what is known ------------------------------------------------------------- */
+
+static bool output_is_dark(struct walk *w, const struct task *t, struct str name,
+                           bool artifact);
+
+/* an output of a DAG, in one execution of it; not known either when it is a branch
+ * inside that gives it, of which nobody can say yet whether it is taken */
+static bool selected_is_dark(struct walk *w, const struct scope *s, struct str name,
+                             bool artifact)
+{
+    const struct dag_output *all = artifact ? s->dag->artifacts : s->dag->params;
+    size_t n = artifact ? s->dag->n_artifacts : s->dag->n_params;
+    bool maybe = note_of(w, s->owner)->maybe;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!str_eq(all[i].name, name))
+            continue;
+        for (size_t k = 0; k < all[i].n_from; k++) {
+            const struct task *from = s->tasks[all[i].from[k].task_index];
+            if (from->state == TASK_SUCCEEDED &&
+                (note_of(w, from)->maybe > maybe ||
+                 output_is_dark(w, from, all[i].from[k].output, artifact)))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool output_is_dark(struct walk *w, const struct task *t, struct str name,
+                           bool artifact)
+{
+    if (note_of(w, t)->dark || !task_is_group(t))
+        return note_of(w, t)->dark;
+    if (t->inner)
+        return selected_is_dark(w, t->inner, name, artifact);
+    for (size_t i = 0; t->loop && i < t->loop->n_started; i++)
+        if (selected_is_dark(w, t->loop->iterations[i], name, artifact))
+            return true;
+    return false;
+}
+
+static size_t binding_of(const struct binding *all, size_t n, struct str name)
+{
+    size_t i = 0;
+
+    while (i < n && !str_eq(all[i].name, name))
+        i++;
+    return i;
+}
+
+/* What the DAG around it was not given has a default, or is the item of a loop: both
+ * are known. */
+static bool outer_is_dark(struct walk *w, const struct scope *s, struct str name,
+                          bool artifact)
+{
+    const struct task_def *def = s->owner ? s->owner->def : NULL;
+    size_t i;
+
+    if (!def)
+        return false;
+    i = artifact ? binding_of(def->artifacts, def->n_artifacts, name)
+                 : binding_of(def->params, def->n_params, name);
+    if (i == (artifact ? def->n_artifacts : def->n_params))
+        return false;
+    return note_of(w, s->owner)->dark_in[i + (artifact ? def->n_params : 0)];
+}
+
 static bool source_is_dark(struct walk *w, const struct task *t, const struct source *s,
-                           bool dark)
+                           bool artifact)
 {
     switch (s->kind) {
     case SOURCE_INPUT:
-        return dark;
+        return outer_is_dark(w, t->scope, s->name, artifact);
     case SOURCE_TASK_OUTPUT:
-        return note_of(w, t->scope->tasks[s->task_index])->dark;
+        return output_is_dark(w, t->scope->tasks[s->task_index], s->name, artifact);
     case SOURCE_CONSTANT:
         return false;
     case SOURCE_FINAL_STATUS:
@@ -114,20 +185,43 @@ static bool source_is_dark(struct walk *w, const struct task *t, const struct so
     return true;
 }
 
-static bool inputs_are_dark(struct walk *w, const struct task *t, bool dark)
+/* settings of the platform document, whose sources know siblings by name alone */
+static bool settings_are_dark(struct walk *w, const struct task *t)
 {
-    for (size_t i = 0; i < t->def->n_params; i++)
-        if (source_is_dark(w, t, &t->def->params[i].from, dark))
+    const struct executor *x = t->def->component->executor;
+    const struct kube_value **values;
+    size_t n;
+
+    if (!x || !x->kube)
+        return false;
+    values = kube_values_in(&w->en->a, x->kube, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct source s = values[i]->from;
+        for (size_t k = 0; k < t->scope->dag->n_tasks; k++)
+            if (str_eq(s.task, t->scope->dag->tasks[k].key))
+                s.task_index = k;
+        if (source_is_dark(w, t, &s, false))
             return true;
-    for (size_t i = 0; i < t->def->n_artifacts; i++)
-        if (source_is_dark(w, t, &t->def->artifacts[i].from, dark))
-            return true;
+    }
     return false;
 }
 
-/* ---- tasks
- * -----------------------------------------------------------------------------------
- */
+/* fills note.dark_in; true: something is dark */
+static bool find_dark_inputs(struct walk *w, const struct task *t)
+{
+    const struct task_def *def = t->def;
+    uint8_t *dark = arena_alloc(&w->en->a, def->n_params + def->n_artifacts + 1);
+
+    for (size_t i = 0; i < def->n_params; i++)
+        dark[i] = source_is_dark(w, t, &def->params[i].from, false);
+    for (size_t i = 0; i < def->n_artifacts; i++)
+        dark[def->n_params + i] = source_is_dark(w, t, &def->artifacts[i].from, true);
+    task_spread_dark(&w->en->g, t, dark);
+    note_of(w, t)->dark_in = dark;
+    return memchr(dark, 1, def->n_params + def->n_artifacts) || settings_are_dark(w, t);
+}
+
+/* ---- tasks --------------------------------------------------------------------- */
 
 static void conclude(struct note *n, enum would would, struct str reason)
 {
@@ -197,17 +291,14 @@ static int plan_image(struct walk *w, struct task *t, struct job *j, struct note
     return 1;
 }
 
-static int plan_container(struct walk *w, struct task *t, struct note *n, struct err *e)
+static int look_in_cache(struct walk *w, struct task *t, struct note *n, struct err *e)
 {
     AUTO_ARENA struct arena tmp = {0};
     struct engine *en = w->en;
     struct job *j = job_of(en, t);
     struct db_hit hit;
     bool found, stale;
-    int rc = plan_image(w, t, j, n, e);
 
-    if (rc)
-        return rc < 0 ? -1 : 0;
     task_key(en, j);
     if (task_find_hit(en, j, &tmp, &hit, &found, &stale, e) < 0)
         return -1;
@@ -220,6 +311,26 @@ static int plan_container(struct walk *w, struct task *t, struct note *n, struct
     n->from_task = arena_str(&en->a, hit.path);
     conclude(n, WOULD_CACHED, NO_TEXT);
     return task_outputs_from_hit(en, t, &hit, e);
+}
+
+/* a volume that is made or dropped; its result may be known */
+static int plan_volume(struct walk *w, struct task *t, struct note *n, struct err *e)
+{
+    struct job *j = job_of(w->en, t);
+    struct err why = {0};
+
+    if (chore_plan(w->en, j, &why) < 0) {
+        fail(w, n, &why);
+        return 0;
+    }
+    return look_in_cache(w, t, n, e);
+}
+
+static int plan_container(struct walk *w, struct task *t, struct note *n, struct err *e)
+{
+    int rc = plan_image(w, t, job_of(w->en, t), n, e);
+
+    return rc ? (rc < 0 ? -1 : 0) : look_in_cache(w, t, n, e);
 }
 
 static int plan_leaf(struct walk *w, struct task *t, struct note *n, bool dark,
@@ -242,16 +353,15 @@ static int plan_leaf(struct walk *w, struct task *t, struct note *n, bool dark,
         conclude(n, WOULD_SKIP, STR("its condition is false"));
         return 0;
     }
-    if (chore_is(t->def->component->executor)) {
-        conclude(n, WOULD_RUN, NO_TEXT);
+    if (t->kind == TASK_IMPORTER) {
+        conclude(n, WOULD_IMPORT, NO_TEXT);
         return 0;
     }
-    return plan_container(w, t, n, e);
+    return chore_is(t->def->component->executor) ? plan_volume(w, t, n, e)
+                                                 : plan_container(w, t, n, e);
 }
 
-/* ---- groups
- * ------------------------------------------------------------------------------------
- */
+/* ---- groups -------------------------------------------------------------------- */
 
 static void skip_inside(struct walk *w, struct scope *s, struct str reason)
 {
@@ -269,37 +379,48 @@ static void skip_inside(struct walk *w, struct scope *s, struct str reason)
 }
 
 /* every iteration at once: parallelism bounds what is in flight, not what there is */
-static void open_loop(struct walk *w, struct task *t, bool dark, bool maybe)
+static void open_loop(struct walk *w, struct task *t, bool maybe)
 {
     struct scope *s;
 
     while ((s = loop_next(&w->en->g, t))) {
         t->loop->n_active = 0;
-        walk_scope(w, s, dark, maybe);
+        walk_scope(w, s, maybe);
     }
-}
-
-static bool any_dark(struct walk *w, const struct scope *s)
-{
-    for (size_t i = 0; s && i < s->dag->n_tasks; i++)
-        if (note_of(w, s->tasks[i])->dark)
-            return true;
-    return false;
 }
 
 static void close_group(struct walk *w, struct task *t, struct note *n)
 {
     bool failed = false;
 
-    n->dark = any_dark(w, t->inner);
-    for (size_t i = 0; t->loop && i < t->loop->n_started; i++)
-        n->dark |= any_dark(w, t->loop->iterations[i]);
     for (size_t i = 0; t->inner && i < t->inner->dag->n_tasks; i++)
         failed |= note_of(w, t->inner->tasks[i])->would == WOULD_FAIL;
     if (failed)
         conclude(n, WOULD_FAIL, STR("a task inside it cannot be started"));
-    if (!n->dark)
-        group_outputs(&w->en->g, t, &t->out);
+    group_outputs(&w->en->g, t, &t->out); /* the known ones; nobody asks for others */
+}
+
+/* the list that it goes over, of parameters or of artifacts */
+static bool items_are_dark(struct walk *w, const struct task *t)
+{
+    const struct task_def *def = t->def;
+    size_t i = def->iterates_artifacts
+                   ? binding_of(def->artifacts, def->n_artifacts, def->items_input)
+                   : binding_of(def->params, def->n_params, def->items_input);
+
+    if (def->items_raw.len ||
+        i == (def->iterates_artifacts ? def->n_artifacts : def->n_params))
+        return false;
+    return note_of(w, t)->dark_in[i + (def->iterates_artifacts ? def->n_params : 0)];
+}
+
+static void not_taken(struct walk *w, struct task *t, struct note *n)
+{
+    conclude(n, WOULD_SKIP,
+             str_of(arena_printf(&w->en->a, "its condition is false: %.*s",
+                                 STR_ARG(t->def->condition))));
+    skip_inside(w, t->inner,
+                str_of(arena_printf(&w->en->a, "%.*s is not taken", STR_ARG(t->path))));
 }
 
 static void plan_group(struct walk *w, struct task *t, struct note *n, bool dark)
@@ -308,56 +429,47 @@ static void plan_group(struct walk *w, struct task *t, struct note *n, bool dark
     bool holds = true;
 
     conclude(n, WOULD_RUN, NO_TEXT);
-    if (!dark &&
-        (task_resolve(&w->en->g, t, &why) < 0 || task_condition(t, &holds, &why) < 0)) {
+    if (task_resolve_known(&w->en->g, t, n->dark_in, &why) < 0 ||
+        (!dark && task_condition(t, &holds, &why) < 0)) {
         fail(w, n, &why);
         skip_inside(w, t->inner, STR("its group cannot be started"));
         return;
     }
-    if (!holds) {
-        conclude(n, WOULD_SKIP,
-                 str_of(arena_printf(&w->en->a, "its condition is false: %.*s",
-                                     STR_ARG(t->def->condition))));
-        skip_inside(
-            w, t->inner,
-            str_of(arena_printf(&w->en->a, "%.*s is not taken", STR_ARG(t->path))));
-        return;
-    }
-    if (dark && t->def->condition.len) {
-        n->maybe = true;
+    if (dark && t->def->condition.len && !task_condition_known(t, n->dark_in, &holds)) {
+        holds = n->maybe = true;
         n->reason =
             str_of(arena_printf(&w->en->a, "if %.*s", STR_ARG(t->def->condition)));
     }
-    if (t->kind == TASK_LOOP) {
-        if (dark && !t->def->items_raw.len) {
-            n->dark = true; /* how often is not known */
-            return;
-        }
-        if (loop_open(&w->en->g, t, &why) < 0) {
-            fail(w, n, &why);
-            return;
-        }
-        t->state = TASK_RUNNING;
-        open_loop(w, t, dark, n->maybe);
-    } else {
-        t->state = TASK_RUNNING;
-        walk_scope(w, t->inner, dark, n->maybe);
+    if (!holds) {
+        not_taken(w, t, n);
+        return;
     }
+    if (t->kind == TASK_LOOP && items_are_dark(w, t)) {
+        n->dark = true; /* how often is not known */
+        return;
+    }
+    if (t->kind == TASK_LOOP && loop_open(&w->en->g, t, &why) < 0) {
+        fail(w, n, &why);
+        return;
+    }
+    t->state = TASK_RUNNING;
+    if (t->kind == TASK_LOOP)
+        open_loop(w, t, n->maybe);
+    else
+        walk_scope(w, t->inner, n->maybe);
     close_group(w, t, n);
 }
 
-/* ---- the walk
- * ------------------------------------------------------------------------------------
- */
+/* ---- the walk ------------------------------------------------------------------ */
 
-static void plan_task(struct walk *w, struct task *t, bool dark, bool maybe)
+static void plan_task(struct walk *w, struct task *t, bool maybe)
 {
     struct note *n = note_of(w, t);
+    bool dark = find_dark_inputs(w, t);
     struct str why;
 
     n->order = w->n_settled++;
     n->maybe = maybe;
-    dark = inputs_are_dark(w, t, dark);
     if (is_blocked(w, t, &why)) {
         conclude(n, WOULD_SKIP, why);
         skip_inside(w, t->inner, why);
@@ -376,7 +488,7 @@ static void plan_task(struct walk *w, struct task *t, bool dark, bool maybe)
     }
 }
 
-static void walk_scope(struct walk *w, struct scope *s, bool dark, bool maybe)
+static void walk_scope(struct walk *w, struct scope *s, bool maybe)
 {
     for (bool progress = true; progress && !w->broken;) {
         progress = false;
@@ -386,15 +498,13 @@ static void walk_scope(struct walk *w, struct scope *s, bool dark, bool maybe)
 
             if (note_of(w, t)->would != WOULD_NOTHING || !deps_noted(w, t, &may))
                 continue;
-            plan_task(w, t, dark, may);
+            plan_task(w, t, may);
             progress = true;
         }
     }
 }
 
-/* ---- as JSON
- * ----------------------------------------------------------------------------------------
- */
+/* ---- as JSON ------------------------------------------------------------------- */
 
 static void key_text(struct jw *w, const char *key, struct str text)
 {
@@ -585,7 +695,7 @@ int run_plan(struct run_env *env, const struct run_request *rq,
     buf_init(&needs.text, 0);
     if (engine_prepare(&en, rq, e) < 0 || prepare_images(&en, e) < 0)
         goto done;
-    walk_scope(&p, en.g.root, false, false);
+    walk_scope(&p, en.g.root, false);
     if (p.broken)
         goto done;
     jw_init(&w, out_json);

@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
+import flow
 from conftest import ROOT, out_param, pipeline, sh
+from flow import Dag, Task
 
 SAY = 'mkdir -p "$(dirname "$1")"; printf %s "$0" >"$1"'
 
@@ -234,6 +236,71 @@ def test_wheels_of_an_image_that_is_missing_are_said_with_a_doubt(dugout):
     assert r.rc == 3 and "skopeo" in r.out and "# what image python:3.12-slim has not" in r.out
     assert "\npip download --dest wheels --only-binary=:all: 'scikit-learn" in r.out
     assert r.out.count("pip download") == 1
+
+
+# ---- parts that are known ---------------------------------------------------------------------------
+
+
+def partly_known(condition):
+    """`d` is never cached; the group and the loop get something of it beside what is known."""
+    k, d = ("out", "k", "Output"), ("out", "d", "Output")
+    inner = {"x": Task(inp={"a": ("in", "a")}, cache=True),
+             "y": Task(inp={"b": ("in", "b")}, cache=True)}
+    return Dag({
+        "k": Task(cache=True), "d": Task(),
+        "g": Task(inp={"a": k, "b": d}, dag=Dag(inner, {"x": [("x", "Output")], "y": [("y", "Output")]})),
+        "use-x": Task(inp={"v": ("out", "g", "x")}, cache=True),
+        "use-y": Task(inp={"v": ("out", "g", "y")}, cache=True),
+        "loop": Task(inp={"b": d}, over=["p", "q"], dag=Dag(
+            {"s": Task(inp={"i": ("in", flow.ITEM)}, cache=True),
+             "t": Task(inp={"i": ("in", flow.ITEM), "b": ("in", "b")}, cache=True)},
+            {"s": [("s", "Output")]})),
+        "use-s": Task(inp={"v": ("out", "loop", "s")}, cache=True, lists={"v"}),
+        "if": Task(inp={"a": k, "b": d}, condition=condition, holds=lambda i: False,
+                   dag=Dag({"z": Task()})),
+    })
+
+
+def test_what_does_not_use_the_unknown_is_followed(dugout, tmp_path):
+    a, b = "inputs.parameter_values['a']", "inputs.parameter_values['b']"
+    f = tmp_path / "f.json"
+    f.write_text(flow.compiled(partly_known("%s == 'no' && %s == 'no'" % (a, b))))
+    dugout.ok("run", f)
+    would = {t["path"]: t["would"] for t in dugout.ok("plan", f, "--json").json["tasks"]}
+    assert would == {
+        "k": "cached", "d": "run", "g": "run", "g/x": "cached", "g/y": "depends",
+        "use-x": "cached", "use-y": "depends", "loop": "run", "loop[0]/s": "cached",
+        "loop[0]/t": "depends", "loop[1]/s": "cached", "loop[1]/t": "depends", "use-s": "cached",
+        "if": "skip", "if/z": "skip"}
+
+
+@pytest.mark.parametrize("condition", ["{a} != 'no' && {b} == 'no'", "{a} == 'no' || {b} == 'no'",
+                                       "'b' in inputs.parameter_values", "{b} == 'no'"])
+def test_a_condition_that_the_unknown_decides_stays_open(dugout, tmp_path, condition):
+    f = tmp_path / "f.json"
+    f.write_text(flow.compiled(partly_known(condition.format(
+        a="inputs.parameter_values['a']", b="inputs.parameter_values['b']"))))
+    dugout.ok("run", f)
+    tasks = {t["path"]: t for t in dugout.ok("plan", f, "--json").json["tasks"]}
+    assert tasks["if"]["maybe"] and tasks["if"]["reason"].startswith("if ")
+    assert tasks["if/z"]["maybe"] and tasks["if/z"]["would"] == "run"
+
+
+def test_a_branch_that_may_give_an_output_keeps_it_open(dugout, tmp_path):
+    guard = Task(inp={"b": ("in", "b"), "i": ("in", flow.ITEM)},
+                 condition="inputs.parameter_values['b'] != 'no'", holds=lambda i: True,
+                 dag=Dag({"s": Task(inp={"i": ("in", "i")}, cache=True)}, {"s": [("s", "Output")]}))
+    root = Dag({"d": Task(),
+                "loop": Task(inp={"b": ("out", "d", "Output")}, over=["p", "q"],
+                             dag=Dag({"if": guard}, {"s": [("if", "s")]})),
+                "use": Task(inp={"v": ("out", "loop", "s")}, cache=True, lists={"v"})})
+    f = tmp_path / "f.json"
+    f.write_text(flow.compiled(root))
+    dugout.ok("run", f)
+    would = {t["path"]: (t["would"], t["maybe"])
+             for t in dugout.ok("plan", f, "--json").json["tasks"]}
+    assert would["loop[0]/if/s"] == ("cached", True)
+    assert would["use"] == ("depends", False), "how long the list is depends on d"
 
 
 # ---- two specs ------------------------------------------------------------------------------------
