@@ -56,6 +56,15 @@ static void print_chain(const struct why *w)
                      w->chain[i].text.len ? ": " : "", STR_ARG(w->chain[i].text));
 }
 
+static void print_condition(struct cli *c, const struct why *w)
+{
+    if (!w->condition.len)
+        return;
+    (void)printf("the condition of %.*s: %.*s\n", STR_ARG(w->condition_of), STR_ARG(w->condition));
+    for (size_t i = 0; i < w->n_saw; i++)
+        (void)printf("  saw %.*s = %s\n", STR_ARG(w->saw[i].name), shown(c, w->saw[i].value_json));
+}
+
 static void print_attempt(const struct why *w)
 {
     const struct db_attempt *a = &w->attempt;
@@ -94,6 +103,7 @@ static void print_why(struct cli *c, const struct why *w)
     (void)printf("task %.*s of run %.*s %s\n", STR_ARG(w->task.path),
                  STR_ARG(w->run.name), w->summary);
     print_chain(w);
+    print_condition(c, w);
     print_changes(c, w);
     print_attempt(w);
     print_log(w);
@@ -156,6 +166,26 @@ static void json_attempt(struct jw *w, const struct why *y)
     jw_end_obj(w);
 }
 
+static void json_condition(struct jw *w, const struct why *y)
+{
+    jw_key(w, "condition");
+    if (!y->condition.len) {
+        jw_null(w);
+        return;
+    }
+    jw_obj(w);
+    key_text(w, "task", y->condition_of);
+    key_text(w, "text", y->condition);
+    jw_key(w, "saw");
+    jw_obj(w);
+    for (size_t i = 0; i < y->n_saw; i++) {
+        jw_keystr(w, y->saw[i].name);
+        jw_raw(w, y->saw[i].value_json);
+    }
+    jw_end_obj(w);
+    jw_end_obj(w);
+}
+
 static void json_compared(struct jw *w, const struct why *y)
 {
     jw_key(w, y->kind == WHY_HIT ? "from" : "against");
@@ -203,6 +233,7 @@ static void json_why(struct jw *w, const struct why *y)
         jw_end_obj(w);
     }
     jw_end_arr(w);
+    json_condition(w, y);
     json_attempt(w, y);
     jw_key(w, "log");
     if (y->kind == WHY_FAILED && y->log.len)

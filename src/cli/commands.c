@@ -378,8 +378,6 @@ const struct command commands[] = {
      "bad dataset touched: lineage DATASET --down --type Model. Which models depend on an image: "
      "lineage --image IMAGE --type Model.",
      lineage_opts_table, cmd_lineage, 0, 1, false, false, NULL},
-    {"lineage", "ARTIFACT [OPTION]...", "show what an artifact came from, or what came from it",
-     NULL, lineage_opts_table, cmd_lineage, 1, 1, false, false, NULL},
     {"exec", "[OPTION]... RUN/TASK [--] COMMAND [ARG]...", "run a command in the box of a running task",
      "In the task's namespaces, root, cgroups and environment, with no more privilege than it has. "
      "The exit status is the command's own; 125 when the box cannot be entered, 126 when the command "

@@ -349,8 +349,8 @@ void progress_summary(struct progress *p, const struct cli *c, const struct run_
         if (o->log_path[0])
             print_log_tail(o->log_path);
         (void)fprintf(stderr,
-                      "look closer: dugout logs %s/%s; after mending: dugout resume %s\n", o->name,
-                      o->failed_task, o->name);
+                      "look closer: dugout %s %s/%s; after mending: dugout resume %s\n",
+                      o->log_path[0] ? "logs" : "why", o->name, o->failed_task, o->name);
     } else if (o->nothing_new) {
         (void)fprintf(stderr, "nothing new: every result was known (--no-cache runs it all)\n");
     } else if (o->state == TASK_SUCCEEDED) {

@@ -441,8 +441,46 @@ static void walk_up(struct asking *q, struct str path)
     }
 }
 
-static void explain_skip(struct asking *q)
+/* does the condition name this input, as in parameter_values['NAME']? */
+static bool is_named(struct str condition, struct str input)
 {
+    const char *p = condition.ptr, *end = p + condition.len;
+
+    while ((p = memmem(p, (size_t)(end - p), input.ptr, input.len))) {
+        const char *behind = p + input.len;
+        if (p > condition.ptr && behind < end && (p[-1] == '\'' || p[-1] == '"') &&
+            *behind == p[-1])
+            return true;
+        p++;
+    }
+    return false;
+}
+
+static int explain_condition(struct asking *q, const struct db_task *row, struct err *e)
+{
+    const struct task_def *t = q->has_spec ? graph_def(&q->p, row->path) : NULL;
+    bool looked = row->state == DB_SKIPPED  ? str_starts(row->reason, "its condition is false")
+                  : row->state == DB_FAILED ? str_starts(row->error, "condition ")
+                                            : row->state != DB_PENDING;
+    struct db_io_rows in;
+    struct why *w = q->w;
+
+    if (!t || !t->condition.len || !looked)
+        return 0;
+    if (db_task_io_in(&q->c->a, q->c->db, row->id, DB_IN, &in, e) < 0)
+        return -1;
+    w->condition = t->condition;
+    w->condition_of = row->path;
+    w->saw = in.params;
+    for (size_t i = 0; i < in.n_params; i++)
+        if (in.params[i].name.len && is_named(t->condition, in.params[i].name))
+            w->saw[w->n_saw++] = in.params[i];
+    return 0;
+}
+
+static int explain_skip(struct asking *q, struct err *e)
+{
+    const struct db_task *row;
     struct why *w = q->w;
     const struct why_link *cause;
 
@@ -452,14 +490,17 @@ static void explain_skip(struct asking *q)
                               w->task.reason.len ? ": " : "", STR_ARG(w->task.reason));
     if (w->kind == WHY_CANCELED) {
         next(q, "dugout resume %.*s", STR_ARG(w->run.name));
-        return;
+        return 0;
     }
     walk_up(q, w->task.path);
     cause = w->n_chain ? &w->chain[w->n_chain - 1] : NULL;
     if (cause && cause->state == DB_FAILED) {
         next(q, "dugout why %.*s/%.*s", STR_ARG(w->run.name), STR_ARG(cause->path));
         next(q, "dugout resume %.*s", STR_ARG(w->run.name));
+        return 0;
     }
+    row = cause ? row_at(q, cause->path) : &w->task;
+    return explain_condition(q, row, e);
 }
 
 /* ---- the rest
@@ -477,9 +518,9 @@ static int explain_group(struct asking *q, struct err *e)
                          ? "holds tasks, and all of them are done"
                          : "holds tasks";
         next(q, "dugout show %.*s", STR_ARG(w->run.name));
-        return 0;
+        return explain_condition(q, &w->task, e);
     }
-    if (explain_failure(q, e) < 0)
+    if (explain_failure(q, e) < 0 || (!inside && explain_condition(q, &w->task, e) < 0))
         return -1;
     if (inside) {
         w->summary = "failed: a task inside it failed";
@@ -494,10 +535,8 @@ static int explain(struct asking *q, struct err *e)
 {
     const struct db_task *t = &q->w->task;
 
-    if (t->state == DB_SKIPPED || t->state == DB_CANCELED) {
-        explain_skip(q);
-        return 0;
-    }
+    if (t->state == DB_SKIPPED || t->state == DB_CANCELED)
+        return explain_skip(q, e);
     if (!str_eqz(t->kind, "container") && !str_eqz(t->kind, "importer"))
         return explain_group(q, e);
     if (t->state == DB_FAILED)

@@ -43,6 +43,10 @@ struct why {
     struct changes changes;
     struct why_link *chain;
     size_t n_chain;
+    /* the condition that decided, of the task itself or of a group around it; empty: none did */
+    struct str condition, condition_of;
+    struct db_param *saw; /* the values of the inputs that it names */
+    size_t n_saw;
     /* of a task that ran: its newest attempt */
     bool has_attempt;
     struct db_attempt attempt;

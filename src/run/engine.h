@@ -195,6 +195,8 @@ int record_scope(struct engine *en, struct scope *s, struct err *e);
 
 /* reuse.c */
 int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e);
+/* task_put_params - only the values that it was given: a task that did not run has read no artifact */
+int task_put_params(struct engine *en, struct task *t, struct err *e);
 int task_put_inputs(struct engine *en, struct task *t, struct err *e);
 /* artifact_of_row - in en->a */
 int artifact_of_row(struct engine *en, const struct db_artifact *row, struct artifact *out,

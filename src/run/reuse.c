@@ -84,20 +84,28 @@ int task_outputs_from_rows(struct engine *en, struct task *t, struct err *e)
     return io_from_rows(en, t, &rows, e);
 }
 
-int task_put_inputs(struct engine *en, struct task *t, struct err *e)
+int task_put_params(struct engine *en, struct task *t, struct err *e)
 {
     AUTO_BUF struct buf text = {0};
-    struct db *d = en->env->db;
-    int64_t row = job_of(en, t)->row;
 
     buf_init(&text, 0);
     for (size_t i = 0; i < t->in.n_params; i++) {
         buf_reset(&text);
         value_to_json(&text, &t->in.params[i].value);
-        if (db_param_put(d, row, DB_IN, t->in.params[i].name,
+        if (db_param_put(en->env->db, job_of(en, t)->row, DB_IN, t->in.params[i].name,
                          (struct str){buf_str(&text), text.len}, e) < 0)
             return -1;
     }
+    return 0;
+}
+
+int task_put_inputs(struct engine *en, struct task *t, struct err *e)
+{
+    struct db *d = en->env->db;
+    int64_t row = job_of(en, t)->row;
+
+    if (task_put_params(en, t, e) < 0)
+        return -1;
     for (size_t i = 0; i < t->in.n_artifacts; i++)
         for (size_t k = 0; k < t->in.artifacts[i].n_items; k++)
             if (t->in.artifacts[i].items[k].id &&

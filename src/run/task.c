@@ -143,9 +143,15 @@ static int plan_container(struct engine *en, struct job *j, struct err *e)
     return 0;
 }
 
-static struct str condition_in_words(struct engine *en, const struct task *t)
+/* what the condition saw is kept, so that `why` can tell */
+static int skip_for_condition(struct engine *en, struct task *t, struct err *e)
 {
-    return str_of(arena_printf(&en->a, "its condition is false: %.*s", STR_ARG(t->def->condition)));
+    const char *reason =
+        arena_printf(&en->a, "its condition is false: %.*s", STR_ARG(t->def->condition));
+
+    if (task_put_params(en, t, e) < 0)
+        return -1;
+    return task_close(en, t, TASK_SKIPPED, str_of(reason), NO_TEXT, e);
 }
 
 int task_start(struct engine *en, struct task *t, struct err *e)
@@ -156,10 +162,12 @@ int task_start(struct engine *en, struct task *t, struct err *e)
 
     if (!j->planned) {
         bool holds;
-        if (task_resolve(&en->g, t, &why) < 0 || task_condition(t, &holds, &why) < 0)
+        if (task_resolve(&en->g, t, &why) < 0)
             return task_fail(en, t, &why, e);
+        if (task_condition(t, &holds, &why) < 0)
+            return task_put_params(en, t, e) < 0 ? -1 : task_fail(en, t, &why, e);
         if (!holds)
-            return task_close(en, t, TASK_SKIPPED, condition_in_words(en, t), NO_TEXT, e);
+            return skip_for_condition(en, t, e);
         if (task_is_group(t))
             return group_start(en, t, e);
         if (plan_container(en, j, &why) < 0)

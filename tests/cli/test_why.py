@@ -180,10 +180,15 @@ def test_a_branch_that_was_not_taken(dugout, tmp_path):
     assert grouped(dugout, tmp_path, "right").rc == 0
     doc = why(dugout, "r/condition-1")
     assert doc["kind"] == "skip" and "its condition is false" in doc["summary"]
+    saw = {"task": "condition-1", "text": "inputs.parameter_values['p'] == 'left\\n'",
+           "saw": {"p": "right\n"}}
+    assert doc["condition"] == saw
+    assert "  saw p = \"right\\n\"\n" in dugout.ok("why", "r/condition-1/after").out
     for inside in ("condition-1/leaf", "condition-1/after", "for-loop-1"):
         doc = why(dugout, "r/" + inside)
         assert doc["kind"] == "skip", inside
         assert doc["chain"][-1]["task"] == "condition-1", doc
+        assert doc["condition"] == saw
         assert "inputs.parameter_values['p'] == 'left" in doc["chain"][-1]["text"]
 
 
@@ -196,6 +201,17 @@ def test_a_failure_inside_of_groups(dugout, tmp_path):
     doc = why(dugout, "r/for-loop-1")
     assert [x["task"] for x in doc["chain"]] == ["condition-1", "condition-1/leaf"], \
         "the cause is followed into the group"
+
+
+def test_a_branch_that_was_taken_and_one_that_could_not_be_decided(dugout, tmp_path):
+    assert grouped(dugout, tmp_path).rc == 0
+    assert why(dugout, "r/condition-1")["condition"]["saw"] == {"p": "left\n"}
+    f = tmp_path / "g.json"
+    f.write_text(f.read_text().replace("== 'left", "< 3 || inputs.parameter_values['p'] == 'right"))
+    assert dugout("run", f, "--name", "s").rc == 1
+    doc = why(dugout, "s/condition-1")
+    assert doc["condition"]["saw"] == {"p": "left\n"} and "no order" in doc["summary"], doc
+    assert why(dugout, "s/for-loop-1")["condition"] is None, "it has none, and what it needs has failed"
 
 
 def test_an_iteration(dugout, tmp_path):
