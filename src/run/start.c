@@ -19,7 +19,6 @@
 #include "spec/macro.h"
 #include "version.h"
 
-
 #define SUFFIX_LETTERS 5
 
 /* It follows from the run's id, so that a resume finds the same. */

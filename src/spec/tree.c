@@ -260,7 +260,8 @@ struct pos tree_pos(struct str text, size_t offset)
     return at;
 }
 
-/* JSON, when the first thing is an object whose first thing is a string (or nothing) */
+/* JSON, when the first thing is an object whose first thing is a string (or nothing). A YAML stream may
+ * begin like that, but JSON has no line that begins with "---". */
 static bool looks_like_json(struct str text)
 {
     size_t i = 0;
@@ -271,7 +272,8 @@ static bool looks_like_json(struct str text)
         return false;
     while (i < text.len && strchr(" \t\r\n", text.ptr[i]) && text.ptr[i])
         i++;
-    return i < text.len && (text.ptr[i] == '"' || text.ptr[i] == '}');
+    return i < text.len && (text.ptr[i] == '"' || text.ptr[i] == '}') &&
+           !memmem(text.ptr, text.len, "\n---", 4);
 }
 
 int tree_read_in(struct arena *a, struct str file, struct str text, struct tree *out,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """KFP's own test data: every file of the index runs to the state that the index names, and what the
-index says of its outputs and logs is looked at. One line a file is printed.
+index says of its outputs and logs is looked at. One line a file is printed (whatever becomes of the
+output of tests that pass), and written to build/test/out/corpus.txt.
 
 Images of the corpus are names only; the config's aliases map them to one image. What a file needs
 beside that (secrets, a model image) is set up here, as a user would.
@@ -14,7 +15,7 @@ import tarfile
 
 import pytest
 
-from conftest import SHARED, Dugout, rootfs
+from conftest import ROOT, SHARED, Dugout, rootfs
 
 CORPUS = SHARED / "kfp-corpus"
 
@@ -248,8 +249,11 @@ def test_every_file_ends_as_the_index_says(home, capsys):
         table.append((row["file"], row["expected_state"], state, text))
         if why:
             wrong.append((row["file"], why))
+    lines = ["%-60s %-10s %-10s" % ("FILE", "EXPECTED", "REACHED")]
+    lines += ["%-60s %-10s %-10s %s" % one for one in table]
+    report = ROOT / "build" / "test" / "out" / "corpus.txt"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text("\n".join(lines) + "\n")
     with capsys.disabled():
-        print("\n%-60s %-10s %-10s" % ("FILE", "EXPECTED", "REACHED"))
-        for one in table:
-            print("%-60s %-10s %-10s %s" % one)
+        print("\n" + "\n".join(lines))
     assert not wrong, wrong

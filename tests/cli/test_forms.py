@@ -87,6 +87,7 @@ FORMS = {  # name -> bytes or text, what the task sees
     "spec-first.yaml": (lambda: yaml_of(spec(), PLATFORM), "spec"),
     "platform-first.yaml": (lambda: yaml_of(PLATFORM, spec()), "spec"),
     "plain.json": (lambda: json.dumps(spec()), "spec"),
+    "json-stream.yaml": (lambda: json.dumps(spec()) + "\n---\n" + json.dumps(PLATFORM), "spec"),
     "snake.json": (lambda: json.dumps(snake(spec())), "spec"),
     "manifest.yaml": (lambda: yaml_of(*MANIFEST), "spec"),
     "bare-request.json": (lambda: json.dumps({"pipeline_spec": spec()}), "spec"),
