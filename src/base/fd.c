@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -273,4 +275,30 @@ char *path_join(const char *dir, const char *name)
     if (name[0] == '/')
         return xstrdup(name);
     return xasprintf("%s%s%s", dir, n && dir[n - 1] != '/' ? "/" : "", name);
+}
+
+/* ---- descriptors of others -------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+void fd_close_all_but(const int *keep, size_t n)
+{
+    int sorted[FD_KEEP_MAX];
+    unsigned from = 3;
+
+    must(n <= FD_KEEP_MAX);
+    if (n)
+        memcpy(sorted, keep, n * sizeof *keep);
+    qsort(sorted, n, sizeof *sorted, by_value);
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned)sorted[i] > from)
+            (void)syscall(SYS_close_range, from, (unsigned)sorted[i] - 1, 0);
+        from = (unsigned)sorted[i] + 1;
+    }
+    (void)syscall(SYS_close_range, from, ~0U, 0);
 }

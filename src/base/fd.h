@@ -59,6 +59,10 @@ int fd_remove_tree(int dir_fd, const char *path, struct err *e);
  */
 int fd_lock(int fd, int op, struct err *e);
 
+/* fd_close_all_but - close every descriptor from 3 on but these: at most FD_KEEP_MAX, in any order */
+#define FD_KEEP_MAX 64
+void fd_close_all_but(const int *keep, size_t n);
+
 /* path helpers */
 bool path_name_ok(struct str s); /* [A-Za-z0-9_][A-Za-z0-9_.-]{0,127} */
 /* path_join - "dir/name"; just `name` when it is absolute or dir is ""; gives malloc'ed

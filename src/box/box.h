@@ -109,6 +109,7 @@ struct box_spec {
     size_t n_writable_dirs;
     bool has_etc;              /* lowers[0] is of box_etc_layer() */
     bool host_network;   /* else a namespace with nothing but loopback */
+    bool shared_network; /* the caller's namespace, which box_share_network() made; also "none" */
     bool read_only_root; /* then /tmp, /run and /var/tmp are tmpfs */
     bool tty;            /* descriptors 0-2 are a new terminal of the box, see box_tty_fd() */
     uint64_t memory_bytes; /* 0: no limit */
@@ -171,6 +172,10 @@ int box_etc_layer(const char *const *lowers, size_t n, const char *hostname, boo
 /* box_leave_unit - move the calling process out of the cgroup that its init system would kill as a
  * whole, as far as the kernel lets us; what it forks from now on is outside, too */
 void box_leave_unit(void);
+
+/* box_share_network - give the calling process a network namespace with nothing but loopback, which
+ * its boxes with .shared_network have in common. Root only: ERR_SYS (EPERM) for others. */
+int box_share_network(struct err *e);
 
 /* box_mount_target_ok - may something be mounted at dst? ERR_INPUT: not an absolute path, "..", or a
  * place that the box needs for itself. What box_start() would say, before anything is started. */

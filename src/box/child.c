@@ -244,23 +244,31 @@ static int join_cgroups(const struct plan *p, struct err *e)
     return 0;
 }
 
-static int name_and_network(const struct plan *p, struct err *e)
+static int loopback_up(struct err *e)
 {
-    AUTO_FD int sock = -1;
-    struct ifreq lo = {.ifr_name = "lo"};
+    AUTO_FD int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
 
-    if (sethostname(p->hostname, strlen(p->hostname)) < 0)
-        return err_sys(e, errno, "name the box");
-    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-    if (p->spec->host_network)
-        return 0;
-    sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (sock < 0 && errno == EAFNOSUPPORT)
         return 0; /* a kernel without IPv4 */
-    lo.ifr_flags = IFF_UP | IFF_RUNNING;
     if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &lo) < 0)
         return err_sys(e, errno, "bring up the loopback interface of the box");
     return 0;
+}
+
+int box_share_network(struct err *e)
+{
+    if (unshare(CLONE_NEWNET) < 0)
+        return err_sys(e, errno, "make a network namespace for several boxes");
+    return loopback_up(e);
+}
+
+static int name_and_network(const struct plan *p, struct err *e)
+{
+    if (sethostname(p->hostname, strlen(p->hostname)) < 0)
+        return err_sys(e, errno, "name the box");
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    return p->spec->host_network || p->spec->shared_network ? 0 : loopback_up(e);
 }
 
 /* On an initramfs "/" is no mount that could be put away, so the root is moved over it. */

@@ -212,7 +212,7 @@ int box_sealed_init(const char *scratch, struct err *e)
 static uint64_t namespaces(const struct plan *p)
 {
     return CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
-           (p->spec->host_network ? 0 : CLONE_NEWNET) |
+           (p->spec->host_network || p->spec->shared_network ? 0 : CLONE_NEWNET) |
            (p->ids.kind == IDS_HOST ? 0 : CLONE_NEWUSER);
 }
 

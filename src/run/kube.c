@@ -220,7 +220,8 @@ static void check_images(struct check *c, const struct task_def *t)
 
     for (size_t i = 0; i < x->kube->n_inits; i++)
         if (!prepare_image(c->en, x->kube->inits[i].image, &why)) {
-            (void)err_at(&why, "init container %.*s", STR_ARG(x->kube->inits[i].name));
+            (void)err_at(&why, "%s %.*s", x->kube->inits[i].side_car ? "side car" : "init container",
+                         STR_ARG(x->kube->inits[i].name));
             add_missing(c, t, &why);
         }
     if (!x->kube->non_root || placeholder_any(x->image))
@@ -707,6 +708,7 @@ static int fill_init(struct engine *en, struct job *j, struct attempt *at,
     out = &at->pod.inits[at->pod.n_inits - 1];
     *out = (struct pod_init){
         .name = c->name,
+        .side_car = c->side_car,
         .cwd = str_of(use->image.workdir[0] ? use->image.workdir : "/"),
         .user = str_of(use->image.user),
         .lowers = use->image.layers,
@@ -742,7 +744,8 @@ int kube_fill(struct engine *en, struct job *j, struct attempt *at, struct err *
         fill_mount(en, j, at, &j->kube.mounts[i]);
     for (size_t i = 0; i < k->n_inits; i++)
         if (fill_init(en, j, at, &k->inits[i], e) < 0)
-            return err_at(e, "init container %s", k->inits[i].name.ptr);
+            return err_at(e, "%s %s", k->inits[i].side_car ? "side car" : "init container",
+                          k->inits[i].name.ptr);
     if (k->shm_bytes)
         at->shm_bytes = k->shm_bytes;
     if (k->timeout_ms && (!at->wall_ms || k->timeout_ms < at->wall_ms))

@@ -41,6 +41,7 @@ static void write_init(struct jw *w, const struct pod_init *c)
 {
     jw_obj(w);
     put_str(w, "name", c->name);
+    jw_kbool(w, "sideCar", c->side_car);
     put_str(w, "cwd", c->cwd);
     put_str(w, "user", c->user);
     put_words(w, "lowers", (char *const *)(uintptr_t)c->lowers, c->n_lowers);
@@ -175,6 +176,7 @@ static int read_init(struct arena *a, json *item, struct pod_init *c, size_t n_v
     int64_t memory = 0, cpu = 0;
 
     if (get_str(a, item, "name", &c->name, e) < 0 ||
+        json_bool_opt(item, "sideCar", &c->side_car, e) < 0 ||
         get_str(a, item, "cwd", &c->cwd, e) < 0 ||
         get_str(a, item, "user", &c->user, e) < 0 ||
         read_words(a, item, "lowers", (char ***)(void *)&c->lowers, &c->n_lowers, e) <

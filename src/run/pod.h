@@ -35,7 +35,8 @@ struct pod_volume {
     bool optional;
 };
 
-struct pod_init { /* a container that runs to its end before the task's own */
+struct pod_init { /* a container that runs to its end before the task's own, or a side car */
+    bool side_car;
     struct str name, cwd, user;
     const char **lowers; /* top first */
     size_t n_lowers;

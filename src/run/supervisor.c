@@ -19,7 +19,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +29,7 @@
 #include "box/box.h"
 #include "plan/execin.h"
 #include "run/attempt.h"
+#include "run/beside.h"
 #include "run/collect.h"
 #include "run/diskwatch.h"
 #include "run/lend.h"
@@ -64,6 +64,7 @@ struct supervisor {
     int64_t since_mono_us;
     struct lend_locks locks;
     struct store *store;  /* NULL: not needed yet */
+    struct beside beside;
 };
 
 static void set_error(struct supervisor *s, enum attempt_end end, const char *text)
@@ -73,29 +74,13 @@ static void set_error(struct supervisor *s, enum attempt_end end, const char *te
         s->r.error = arena_str(&s->a, str_of(text));
 }
 
+static void notice(struct supervisor *s, struct str text)
+{
+    s->r.notices = arena_grow(&s->a, s->r.notices, &s->r.n_notices, sizeof(*s->r.notices));
+    s->r.notices[s->r.n_notices - 1] = text;
+}
+
 /* ---- becoming a supervisor ----------------------------------------------------------------- */
-
-static int by_value(const void *a, const void *b)
-{
-    int x = *(const int *)a, y = *(const int *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-static void close_all_but(const int *keep, size_t n)
-{
-    int sorted[SPAWN_FDS_MAX];
-    unsigned from = 3;
-
-    memcpy(sorted, keep, n * sizeof *keep);
-    qsort(sorted, n, sizeof *sorted, by_value);
-    for (size_t i = 0; i < n; i++) {
-        if ((unsigned)sorted[i] > from)
-            (void)syscall(SYS_close_range, from, (unsigned)sorted[i] - 1, 0);
-        from = (unsigned)sorted[i] + 1;
-    }
-    (void)syscall(SYS_close_range, from, ~0U, 0);
-}
 
 static void leave_the_caller(const int *locks, size_t n_locks)
 {
@@ -107,7 +92,7 @@ static void leave_the_caller(const int *locks, size_t n_locks)
     if (null >= 0)
         for (int fd = 0; fd < 3; fd++)
             (void)dup2(null, fd);
-    close_all_but(locks, n_locks);
+    fd_close_all_but(locks, n_locks);
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGINT, SIG_DFL);
@@ -210,6 +195,7 @@ static int start_box(struct supervisor *s, int log_write, struct err *e)
         .writable_dirs = writable,
         .n_writable_dirs = N_ELEMS(writable),
         .host_network = at->network_host,
+        .shared_network = s->beside.shared_network,
         .memory_bytes = at->memory_bytes,
         .cpu_millis = at->cpu_millis,
         .pids_max = at->pids_max,
@@ -380,9 +366,7 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
     s->r.enforced = arena_str(&s->a, str_of(b->enforced));
     s->r.end = END_EXITED;
     if (strstr(b->enforced, "\"overlay\":false")) {
-        s->r.notices = arena_grow(&s->a, s->r.notices, &s->r.n_notices, sizeof(*s->r.notices));
-        s->r.notices[s->r.n_notices - 1] =
-            STR("this host gives no overlayfs: boxes run flat, each from a copy of its image");
+        notice(s, STR("this host gives no overlayfs: boxes run flat, each from a copy of its image"));
     }
     if (s->killing) {
         set_error(s, s->end, s->why);
@@ -504,47 +488,20 @@ static int carry_out_work(struct supervisor *s, struct err *e)
     return rc;
 }
 
-static int start_init(struct supervisor *s, const struct pod_init *c,
-                      int log_write, struct err *e)
-{
-    const struct attempt *at = &s->at;
-    struct box_spec spec = {
-        .hostname = at->hostname.ptr,
-        .lowers = c->lowers,
-        .n_lowers = c->n_lowers,
-        .userxattr = geteuid() != 0,
-        .scratch = arena_printf(&s->a, "%s/box", s->work),
-        .argv = c->argv,
-        .envp = c->env,
-        .cwd = c->cwd.ptr,
-        .user = c->user.ptr,
-        .mounts = pod_init_mounts_in(&s->a, c, s->work),
-        .n_mounts = c->n_mounts,
-        .host_network = at->network_host,
-        .memory_bytes = c->memory_bytes ? c->memory_bytes : at->memory_bytes,
-        .cpu_millis = c->cpu_millis ? c->cpu_millis : at->cpu_millis,
-        .pids_max = at->pids_max,
-        .stdin_fd = -1,
-        .stdout_fd = log_write,
-        .stderr_fd = log_write,
-        .stop_signal = SIGTERM,
-        .as_init_parent_death = true,
-    };
-
-    if (make_dir(s, "box", 0700, e) < 0)
-        return -1;
-    return box_start(&spec, &s->box, e);
-}
-
-/* One after the other, each to its end. A failure of one is the attempt's: r->error is set. */
-static int run_inits(struct supervisor *s, int log_write, int timer, int signals,
-                     struct err *e)
+/* One after the other, each to its end, and side cars in between. A failure of one is the attempt's:
+ * r->error is set. */
+static int run_inits(struct supervisor *s, int timer, int signals, struct err *e)
 {
     for (size_t i = 0; i < s->at.pod.n_inits && !s->r.error.len; i++) {
         const struct pod_init *c = &s->at.pod.inits[i];
         struct box_result b = {0};
 
-        if (start_init(s, c, log_write, e) < 0)
+        if (c->side_car) {
+            if (beside_start_car(&s->beside, c, e) < 0)
+                return -1;
+            continue;
+        }
+        if (beside_start_init(&s->beside, c, &s->box, e) < 0)
             return err_at(e, "init container %s", c->name.ptr);
         set_timer(s, timer);
         watch_box(s, timer, signals);
@@ -567,10 +524,26 @@ static int run_inits(struct supervisor *s, int log_write, int timer, int signals
     return 0;
 }
 
-static void drop_volumes(struct supervisor *s)
+/* Side cars are reached over loopback, so all boxes of the attempt have one network. An ordinary user
+ * cannot make one outside of a box. */
+static int share_network(struct supervisor *s, struct err *e)
+{
+    if (!beside_wants_network(&s->at))
+        return 0;
+    if (geteuid() != 0) {
+        notice(s, STR("its side cars have a network of their own, since dugout does not run as root: only "
+                      "shared volumes connect them"));
+        return 0;
+    }
+    s->beside.shared_network = true;
+    return box_share_network(e);
+}
+
+static void drop_pod(struct supervisor *s)
 {
     struct err unused;
 
+    beside_stop(&s->beside);
     if (s->at.pod.n_volumes)
         (void)box_remove_tree(s->work_fd, "volumes", &unused);
 }
@@ -578,10 +551,12 @@ static void drop_volumes(struct supervisor *s)
 static int start_all(struct supervisor *s, int log_write, int timer, int signals,
                      struct err *e)
 {
+    s->beside = (struct beside){
+        .a = &s->a, .at = &s->at, .dir = s->work, .dir_fd = s->work_fd, .log_fd = log_write};
     if (s->at.pod.n_volumes && (make_dir(s, "volumes", 0700, e) < 0 ||
                                 pod_make_scratch(&s->at.pod, s->work_fd, e) < 0))
         return -1;
-    if (run_inits(s, log_write, timer, signals, e) < 0)
+    if (share_network(s, e) < 0 || run_inits(s, timer, signals, e) < 0)
         return -1;
     return s->r.error.len ? 0 : start_box(s, log_write, e);
 }
@@ -619,13 +594,13 @@ static int carry_out(struct supervisor *s, struct err *e)
             runlog_add(&s->log, "\n", 1);
         }
         runlog_close(&s->log);
-        drop_volumes(s);
+        drop_pod(s);
         return 0;
     }
     (void)close(log_pipe[1]);
     if (s->r.error.len) { /* an init container failed */
         runlog_close(&s->log);
-        drop_volumes(s);
+        drop_pod(s);
         return 0;
     }
     set_timer(s, timer);
@@ -639,6 +614,7 @@ static int carry_out(struct supervisor *s, struct err *e)
     if (box_finish(s->box, &b, e) < 0) {
         rc = -1;
     } else {
+        beside_stop(&s->beside); /* their last words belong to the log */
         (void)drain_log(s);
         name_the_end(s, &b);
         rc = own_outputs(s, e);
@@ -655,7 +631,7 @@ static int carry_out(struct supervisor *s, struct err *e)
             rc = store_sync(s->store, e);
     }
     box_close(s->box);
-    drop_volumes(s);
+    drop_pod(s);
     return rc;
 }
 

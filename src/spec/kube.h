@@ -88,7 +88,7 @@ struct kube_placement {
 struct kube_init_mount {
     struct str volume_name, mount_path;
 };
-struct kube_init { /* runs to its end before the task */
+struct kube_init { /* runs to its end before the task; a side car from its turn on until the task's end */
     struct str name, image;
     struct str *argv; /* command, then args */
     size_t n_argv;
@@ -97,6 +97,7 @@ struct kube_init { /* runs to its end before the task */
     struct kube_init_mount *mounts;
     size_t n_mounts;
     struct str cpu_limit, memory_limit;
+    bool side_car;
     struct pos pos;
 };
 

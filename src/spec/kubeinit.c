@@ -2,7 +2,7 @@
 /* kubeinit.c - initContainers: what runs to its end before the task does
  *
  * They share the task's scratch volumes and nothing else. One with restartPolicy Always
- * is a side car, which would have to live beside the task; that is refused.
+ * is a side car, which lives beside the task and shares its network, too.
  */
 #include "base/clock.h"
 #include "spec/kuberead.h"
@@ -104,12 +104,10 @@ int kube_init(struct reader *r, const struct node *n, struct kube *k, struct err
         return -1;
     if (!c.name.len || !c.image.len)
         return read_err(r, n, e, "an init container wants a name and an image");
-    if (str_eqz(restart, "Always"))
-        return read_err(
-            r, f[RESTART], e,
-            "init container \"%.80s\" is a side car (restartPolicy Always), "
-            "which is not supported: start it from the task itself",
-            c.name.ptr);
+    if (restart.len && !str_eqz(restart, "Always"))
+        return read_err(r, f[RESTART], e,
+                        "want Always, which makes it a side car, or nothing");
+    c.side_car = restart.len > 0;
     k->inits = arena_grow(r->a, k->inits, &k->n_inits, sizeof(c));
     k->inits[k->n_inits - 1] = c;
     return 0;

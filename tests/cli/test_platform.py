@@ -3,8 +3,10 @@
 
 import json
 import os
+import pathlib
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -27,6 +29,15 @@ def kube(tmp_path):
         return path
 
     return write_
+
+
+def wait_for(probe, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if probe():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def secret(d, name, kind="secrets", **keys):
@@ -682,8 +693,77 @@ def test_a_failed_init_container_fails_the_attempt_and_is_retried(dugout, kube):
     assert dugout.ok("logs", "@latest/t").out == "no\n"
 
 
+SHARED_DIR = [{"volumeName": "work", "mountPath": "/shared"}]
+AWAIT = "n=0; until %s; do n=$((n+1)); test $n -lt 1200 || exit 9; sleep 0.05; done; "
+
+
+def side(name, script, **kw):
+    return init(name, script, restartPolicy="Always", volumeMounts=SHARED_DIR, **kw)
+
+
+def with_sides(kube, task, *containers, **more):
+    return kube({"t": {**sh(task), **more}},
+                {"t": {"emptyDirMounts": [{"volumeName": "work", "mountPath": "/w"}],
+                       "initContainers": list(containers)}})
+
+
+def test_a_side_car_lives_beside_its_task_and_shares_its_network(dugout, kube):
+    car = ("echo $(($(cat /shared/n 2>/dev/null || echo 0) + 1)) >/shared/n; "
+           'test "$(cat /shared/n)" -gt 1 || exit 3; '  # what it leaves with does not count
+           "trap 'echo side car says bye; exit 0' TERM; "
+           "readlink /proc/self/ns/net >/shared/new; mv /shared/new /shared/net; "
+           "while :; do sleep 0.05; done")
+    wait = init("wait", AWAIT % "test -e /shared/net" + "echo it is up", volumeMounts=SHARED_DIR)
+    path = with_sides(kube, 'test "$(cat /w/net)" = "$(readlink /proc/self/ns/net)" && echo same;'
+                      "cat /w/n", side("car", car), wait)
+    dugout.ok("run", path)
+    log = dugout.ok("logs", "@latest/t").out
+    if os.geteuid() == 0:
+        assert log == "it is up\nsame\n2\nside car says bye\n"
+    assert not list(dugout.home.glob("runs/*/*/side*"))
+
+
+def test_a_side_car_that_does_not_listen_is_killed(dugout, kube):
+    (dugout.home / "config.yaml").write_text("grace: 1s\n")
+    dugout.ok("run", with_sides(kube, AWAIT % "test -e /w/up" + "exit 0",
+                                side("deaf", "trap '' TERM; : >/shared/up; while :; do sleep 1; done")))
+
+
+def test_a_side_car_that_cannot_be_started_fails_the_attempt(dugout, kube):
+    r = dugout("run", with_sides(kube, "echo never", {**side("car", ""), "command": ["/nope"]}))
+    assert r.rc == 1 and "side car car: " in r.err and "/nope" in r.err, r
+    r = dugout("run", with_sides(kube, "echo never", {**side("car", ""), "image": "nowhere/absent:1"}))
+    assert r.rc == 3 and "side car car: image nowhere/absent:1 is not here" in r.err, r
+
+
+def processes(word):
+    found = []
+    for p in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in p.read_bytes().decode(errors="replace").split("\0"):
+                found.append(p.parent.name)
+        except OSError:
+            pass
+    return found
+
+
+def test_a_side_car_ends_with_its_supervisor_and_exec_finds_the_task(dugout, kube):
+    p = dugout.start("run", with_sides(kube, "echo here >/tmp/mark; sleep 600",
+                                       side("car", "sleep 765432"), retry={"maxRetryCount": 0}))
+    assert wait_for(lambda: dugout("exec", "@latest/t", "cat", "/tmp/mark").out == "here\n")
+    assert wait_for(lambda: processes("765432"))
+    (pid,) = dugout.home.glob("runs/*/*/pid")
+    os.kill(int(pid.read_text().split()[0]), 9)
+    # the host's failure is put right by another attempt, which is canceled with the run
+    assert wait_for(lambda: len(list(dugout.home.glob("runs/*/*/pid"))) == 2
+                    and len(processes("765432")) <= 3)
+    p.send_signal(2)
+    p.communicate(timeout=120)
+    assert wait_for(lambda: not processes("765432"))
+
+
 @pytest.mark.parametrize("container, rc, want", [
-    (init("side", "true", restartPolicy="Always"), 2, 'init container "side" is a side car'),
+    (init("side", "true", restartPolicy="Never"), 2, "want Always"),
     (init("a", "true", volumeMounts=[{"volumeName": "v", "mountPath": "/v"}]), 2,
      '"v" is no emptyDir or ephemeral volume of this task'),
     ({**init("a", "true"), "image": "nowhere/absent:1"}, 3,
