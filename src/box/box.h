@@ -114,6 +114,7 @@ struct box_spec {
     bool tty;            /* descriptors 0-2 are a new terminal of the box, see box_tty_fd() */
     uint64_t memory_bytes; /* 0: no limit */
     uint32_t cpu_millis;   /* thousandths of a core; 0: no limit */
+    uint32_t cpu_share_millis; /* its part beside other boxes when there is not enough; 0: as 1,000 */
     uint32_t pids_max;     /* processes and threads; 0: no limit */
     uint64_t shm_bytes;    /* size of /dev/shm; 0: half of the memory limit or of the host */
     int stdin_fd, stdout_fd, stderr_fd; /* borrowed; -1: the box's /dev/null */

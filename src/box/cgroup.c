@@ -322,7 +322,7 @@ static void take_v1(struct cg_slot *s, const struct cg_tree *t, unsigned needed,
 static unsigned needed_of(const struct cg_limits *want)
 {
     return 1U << CG_MEMORY | (want->pids_max ? 1U << CG_PIDS : 0) |
-           (want->cpu_millis ? 1U << CG_CPU : 0) | (want->devices ? 1U << CG_DEVICES : 0);
+           (want->cpu_millis || want->cpu_share_millis ? 1U << CG_CPU : 0) | (want->devices ? 1U << CG_DEVICES : 0);
 }
 
 /* Every process must lock in the same tree, whatever it needs: the v1 tree with the memory
@@ -383,8 +383,22 @@ static bool limit_cpu(const struct cg_slot *s, uint32_t millis)
            write_u64(d, "cpu.cfs_quota_us", quota);
 }
 
+/* One core is what the kernel gives to whoever asks for nothing: 100 in v2, 1024 in v1. */
+static void share_cpu(const struct cg_slot *s, uint32_t millis)
+{
+    uint64_t v2 = millis / 10, v1 = (uint64_t)millis * 1024 / 1000;
+
+    if (s->dir[CG_CPU] == s->v2_dir)
+        (void)write_u64(s->v2_dir, "cpu.weight", v2 < 1 ? 1 : v2 > 10000 ? 10000 : v2);
+    else
+        (void)write_u64(s->dir[CG_CPU], "cpu.shares", v1 < 2 ? 2 : v1 > 262144 ? 262144 : v1);
+}
+
 static void set_limits(struct cg_slot *s, const struct cg_limits *want)
 {
+    s->shares = want->cpu_share_millis && s->dir[CG_CPU] >= 0;
+    if (s->shares)
+        share_cpu(s, want->cpu_share_millis);
     if (s->dir[CG_MEMORY] >= 0)
         s->enforced[CG_MEMORY] = limit_memory(s, want->memory_bytes);
     if (s->dir[CG_CPU] >= 0 && (want->cpu_millis || s->dir[CG_CPU] == s->v2_dir))
@@ -526,6 +540,9 @@ void cg_can(bool can[CG_N], const char **kind)
 
 void cg_release(struct cg_slot *s)
 {
+    if (s->shares)
+        share_cpu(s, 1000); /* the next one who has the slot may ask for nothing */
+    s->shares = false;
     for (int i = 0; i < s->n_join; i++)
         (void)close(s->join[i]);
     for (int i = 0; i < s->n_owned; i++)

@@ -40,6 +40,7 @@ const char *cg_kind(const struct cg_map *m);
 struct cg_limits {
     uint64_t memory_bytes; /* 0: none; so for all */
     uint32_t cpu_millis;
+    uint32_t cpu_share_millis; /* its part of the CPU when there is not enough; none: 1,000 */
     uint32_t pids_max;
     bool devices; /* only the harmless devices may be opened, and those granted */
     const struct box_device *granted;
@@ -49,6 +50,7 @@ struct cg_limits {
 struct cg_slot {
     int dir[CG_N];      /* the slot's directory in the tree of each controller, or -1 */
     bool enforced[CG_N];
+    bool shares;        /* its part of the CPU is not the usual one */
     int v2_dir;         /* the slot in the v2 tree, owned; -1: not used */
     int owned[CG_N];    /* v1 directories to close */
     int join[CG_N];     /* cgroup.procs of v1 trees, open for writing */

@@ -478,6 +478,7 @@ int box_spawn(struct box *b, const struct box_spec *spec, struct err *e)
     cg_take(&b->cgroup,
             &(struct cg_limits){.memory_bytes = spec->memory_bytes,
                                 .cpu_millis = spec->cpu_millis,
+                                .cpu_share_millis = spec->cpu_share_millis,
                                 .pids_max = spec->pids_max,
                                 .devices = p->ids.kind == IDS_HOST,
                                 .granted = spec->extras ? spec->extras->devices : NULL,

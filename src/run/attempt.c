@@ -121,6 +121,7 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
     jw_kbool(&w, "networkHost", at->network_host);
     jw_ki64(&w, "memoryBytes", (int64_t)at->memory_bytes);
     jw_ki64(&w, "cpuMillis", at->cpu_millis);
+    jw_ki64(&w, "cpuShareMillis", at->cpu_share_millis);
     jw_ki64(&w, "pidsMax", at->pids_max);
     jw_ki64(&w, "deadlineUnixMs", at->deadline_unix_ms);
     jw_ki64(&w, "logMaxBytes", (int64_t)at->log_max_bytes);
@@ -393,6 +394,7 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
         .network_host = get_bool(&r, r.root, "networkHost"),
         .memory_bytes = (uint64_t)get_i64(&r, r.root, "memoryBytes"),
         .cpu_millis = (uint32_t)get_i64(&r, r.root, "cpuMillis"),
+        .cpu_share_millis = (uint32_t)get_i64_opt(&r, r.root, "cpuShareMillis"),
         .pids_max = (uint32_t)get_i64(&r, r.root, "pidsMax"),
         .deadline_unix_ms = get_i64(&r, r.root, "deadlineUnixMs"),
         .log_max_bytes = (uint64_t)get_i64(&r, r.root, "logMaxBytes"),

@@ -76,7 +76,7 @@ struct attempt {
     size_t n_mounts;
     bool network_host;
     uint64_t memory_bytes;
-    uint32_t cpu_millis, pids_max;
+    uint32_t cpu_millis, cpu_share_millis, pids_max;
     int64_t deadline_unix_ms; /* 0 = none; the run's, so that it holds when the engine is dead */
     uint64_t log_max_bytes;
     uint64_t disk_bytes, shm_bytes;   /* 0 = no limit; 0 = the box's own size */

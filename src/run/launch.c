@@ -208,6 +208,7 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
         .memory_bytes =
             j->res.memory_limit_bytes ? j->res.memory_limit_bytes : en->o.memory_bytes,
         .cpu_millis = j->res.cpu_limit_millis ? j->res.cpu_limit_millis : en->o.cpu_millis,
+        .cpu_share_millis = job_cpu_millis(j),
         .pids_max = en->o.pids_max,
         .deadline_unix_ms = deadline_of(en, j->t),
         .log_max_bytes = en->o.log_max_bytes,

@@ -198,6 +198,7 @@ static int start_box(struct supervisor *s, int log_write, struct err *e)
         .shared_network = s->beside.shared_network,
         .memory_bytes = at->memory_bytes,
         .cpu_millis = at->cpu_millis,
+        .cpu_share_millis = at->cpu_share_millis,
         .pids_max = at->pids_max,
         .shm_bytes = at->shm_bytes,
         .stdin_fd = -1,

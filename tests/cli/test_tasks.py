@@ -3,6 +3,8 @@
 
 import json
 import os
+import pathlib
+import time
 
 import pytest
 
@@ -96,6 +98,52 @@ def test_limits_of_one_task_stand_in_the_config_and_survive_a_resume(dugout, wri
     (gate / "open").write_text("")
     dugout.ok("resume", "r")
     assert dugout.ok("logs", "r/a").out.strip() == "1024"
+
+
+def cpu_share(pid):
+    """cpu.weight or cpu.shares of a process, as a part of what one core has; None: no controller"""
+    for line in open("/proc/%d/cgroup" % pid):
+        _, names, path = line.rstrip("\n").split(":", 2)
+        roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] + ["/sys/fs/cgroup/" + names]
+        for root in roots:
+            for file, usual in (("cpu.weight", 100), ("cpu.shares", 1024)):
+                try:
+                    return int(open(root + path + "/" + file).read()) / usual
+                except OSError:
+                    pass
+    return None
+
+
+def running(*argv):
+    """Pids of processes with just this command line."""
+    found = []
+    for x in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if x.read_text().split("\0")[:-1] == list(argv):
+                found.append(int(x.parent.name))
+        except (OSError, UnicodeDecodeError):
+            pass
+    return found
+
+
+@pytest.mark.parametrize("resources, share", [({"resourceCpuRequest": "500m"}, 0.5), ({}, 1)])
+def test_a_cpu_request_is_its_part_when_there_is_not_enough(dugout, write, resources, share):
+    f = write({"t": {**sh("sleep 876543"), "resources": resources}})
+    for _ in range(2):  # one after the other has the same place in the pool
+        p = dugout.start("run", f)
+        try:
+            end = time.monotonic() + 90
+            while not running("sleep", "876543") and time.monotonic() < end:
+                time.sleep(0.05)
+            seen = cpu_share(running("sleep", "876543")[0])
+        finally:
+            p.send_signal(2)
+            p.communicate(timeout=60)
+        if seen is None:
+            pytest.skip("this host has no CPU controller")
+        assert seen == share
+        f = write({"t": {**sh("sleep 876543"), "resources": {}}})
+        share = 1
 
 
 @pytest.mark.parametrize("resources, words, flag", [
