@@ -10,8 +10,8 @@
  *   cached   its result is known
  *   run      its inputs are known, and no result of them
  *   import   an importer: what is outside is looked at every time
- *   depends  runs, unless what it gets turns out to be known: its inputs come from
- * tasks that run skip     a condition is false, or what it needs is skipped or fails
+ *   depends  gets something from tasks that run: runs, unless that turns out known
+ *   skip     a condition is false, or what it needs is skipped or fails
  *   fail     it cannot be started; the reason says why
  *
  * Darkness goes by single inputs and outputs: a group with a dark input resolves the
@@ -19,48 +19,13 @@
  * is decided where the known inputs decide it. A loop over a dark list is shown once,
  * as NAME[?].
  */
-#include <stdlib.h>
-
 #include "base/limits.h"
 #include "run/chore.h"
 #include "run/engine.h"
 #include "run/kube.h"
+#include "run/planinside.h"
 
-enum would {
-    WOULD_NOTHING, /* not looked at yet */
-    WOULD_CACHED,
-    WOULD_RUN,
-    WOULD_IMPORT,
-    WOULD_DEPEND,
-    WOULD_SKIP,
-    WOULD_FAIL,
-    WOULDS
-};
-static const char *const would_names[WOULDS] = {
-    [WOULD_NOTHING] = "run",   [WOULD_CACHED] = "cached",  [WOULD_RUN] = "run",
-    [WOULD_IMPORT] = "import", [WOULD_DEPEND] = "depends", [WOULD_SKIP] = "skip",
-    [WOULD_FAIL] = "fail"};
-
-struct note {
-    enum would would;
-    bool maybe;       /* behind a condition that is not known yet */
-    bool dark;        /* its outputs are not known; of a group only when none is */
-    uint8_t *dark_in; /* by binding, as task_resolve_known() wants it */
-    size_t order;     /* in which tasks were settled: one in which they can run */
-    struct str reason, image;
-    struct str from_run, from_task; /* of a hit */
-};
-
-struct walk {
-    struct engine *en;
-    struct note **notes; /* by task->index */
-    size_t n_notes;
-    size_t counts[WOULDS], n_maybe, n_settled;
-    bool broken; /* *e says how: nothing further is looked at */
-    struct err *e;
-};
-
-static struct note *note_of(struct walk *w, const struct task *t)
+struct note *plan_note(struct walk *w, const struct task *t)
 {
     while (w->n_notes <= t->index) {
         w->notes = arena_grow(&w->en->a, w->notes, &w->n_notes, sizeof(*w->notes));
@@ -78,7 +43,7 @@ static bool is_blocked(struct walk *w, const struct task *t, struct str *why)
 {
     for (size_t i = 0; i < t->def->n_deps && !t->def->run_on_any_end; i++) {
         const struct task *dep = t->scope->tasks[t->def->deps[i]];
-        const struct note *n = note_of(w, dep);
+        const struct note *n = plan_note(w, dep);
 
         if (n->would != WOULD_SKIP && n->would != WOULD_FAIL)
             continue;
@@ -93,7 +58,7 @@ static bool is_blocked(struct walk *w, const struct task *t, struct str *why)
 static bool deps_noted(struct walk *w, const struct task *t, bool *maybe)
 {
     for (size_t i = 0; i < t->def->n_deps; i++) {
-        const struct note *n = note_of(w, t->scope->tasks[t->def->deps[i]]);
+        const struct note *n = plan_note(w, t->scope->tasks[t->def->deps[i]]);
 
         if (n->would == WOULD_NOTHING)
             return false;
@@ -114,7 +79,7 @@ static bool selected_is_dark(struct walk *w, const struct scope *s, struct str n
 {
     const struct dag_output *all = artifact ? s->dag->artifacts : s->dag->params;
     size_t n = artifact ? s->dag->n_artifacts : s->dag->n_params;
-    bool maybe = note_of(w, s->owner)->maybe;
+    bool maybe = plan_note(w, s->owner)->maybe;
 
     for (size_t i = 0; i < n; i++) {
         if (!str_eq(all[i].name, name))
@@ -122,7 +87,7 @@ static bool selected_is_dark(struct walk *w, const struct scope *s, struct str n
         for (size_t k = 0; k < all[i].n_from; k++) {
             const struct task *from = s->tasks[all[i].from[k].task_index];
             if (from->state == TASK_SUCCEEDED &&
-                (note_of(w, from)->maybe > maybe ||
+                (plan_note(w, from)->maybe > maybe ||
                  output_is_dark(w, from, all[i].from[k].output, artifact)))
                 return true;
         }
@@ -133,8 +98,8 @@ static bool selected_is_dark(struct walk *w, const struct scope *s, struct str n
 static bool output_is_dark(struct walk *w, const struct task *t, struct str name,
                            bool artifact)
 {
-    if (note_of(w, t)->dark || !task_is_group(t))
-        return note_of(w, t)->dark;
+    if (plan_note(w, t)->dark || !task_is_group(t))
+        return plan_note(w, t)->dark;
     if (t->inner)
         return selected_is_dark(w, t->inner, name, artifact);
     for (size_t i = 0; t->loop && i < t->loop->n_started; i++)
@@ -166,7 +131,7 @@ static bool outer_is_dark(struct walk *w, const struct scope *s, struct str name
                  : binding_of(def->params, def->n_params, name);
     if (i == (artifact ? def->n_artifacts : def->n_params))
         return false;
-    return note_of(w, s->owner)->dark_in[i + (artifact ? def->n_params : 0)];
+    return plan_note(w, s->owner)->dark_in[i + (artifact ? def->n_params : 0)];
 }
 
 static bool source_is_dark(struct walk *w, const struct task *t, const struct source *s,
@@ -217,7 +182,7 @@ static bool find_dark_inputs(struct walk *w, const struct task *t)
     for (size_t i = 0; i < def->n_artifacts; i++)
         dark[def->n_params + i] = source_is_dark(w, t, &def->artifacts[i].from, true);
     task_spread_dark(&w->en->g, t, dark);
-    note_of(w, t)->dark_in = dark;
+    plan_note(w, t)->dark_in = dark;
     return memchr(dark, 1, def->n_params + def->n_artifacts) || settings_are_dark(w, t);
 }
 
@@ -367,7 +332,7 @@ static void skip_inside(struct walk *w, struct scope *s, struct str reason)
 {
     for (size_t i = 0; s && i < s->dag->n_tasks; i++) {
         struct task *t = s->tasks[i];
-        struct note *n = note_of(w, t);
+        struct note *n = plan_note(w, t);
 
         conclude(n, WOULD_SKIP, reason);
         n->order = w->n_settled++;
@@ -394,7 +359,7 @@ static void close_group(struct walk *w, struct task *t, struct note *n)
     bool failed = false;
 
     for (size_t i = 0; t->inner && i < t->inner->dag->n_tasks; i++)
-        failed |= note_of(w, t->inner->tasks[i])->would == WOULD_FAIL;
+        failed |= plan_note(w, t->inner->tasks[i])->would == WOULD_FAIL;
     if (failed)
         conclude(n, WOULD_FAIL, STR("a task inside it cannot be started"));
     group_outputs(&w->en->g, t, &t->out); /* the known ones; nobody asks for others */
@@ -411,7 +376,7 @@ static bool items_are_dark(struct walk *w, const struct task *t)
     if (def->items_raw.len ||
         i == (def->iterates_artifacts ? def->n_artifacts : def->n_params))
         return false;
-    return note_of(w, t)->dark_in[i + (def->iterates_artifacts ? def->n_params : 0)];
+    return plan_note(w, t)->dark_in[i + (def->iterates_artifacts ? def->n_params : 0)];
 }
 
 static void not_taken(struct walk *w, struct task *t, struct note *n)
@@ -464,7 +429,7 @@ static void plan_group(struct walk *w, struct task *t, struct note *n, bool dark
 
 static void plan_task(struct walk *w, struct task *t, bool maybe)
 {
-    struct note *n = note_of(w, t);
+    struct note *n = plan_note(w, t);
     bool dark = find_dark_inputs(w, t);
     struct str why;
 
@@ -496,187 +461,12 @@ static void walk_scope(struct walk *w, struct scope *s, bool maybe)
             struct task *t = s->tasks[i];
             bool may = maybe;
 
-            if (note_of(w, t)->would != WOULD_NOTHING || !deps_noted(w, t, &may))
+            if (plan_note(w, t)->would != WOULD_NOTHING || !deps_noted(w, t, &may))
                 continue;
             plan_task(w, t, may);
             progress = true;
         }
     }
-}
-
-/* ---- as JSON ------------------------------------------------------------------- */
-
-static void key_text(struct jw *w, const char *key, struct str text)
-{
-    jw_key(w, key);
-    if (text.len)
-        jw_str(w, text);
-    else
-        jw_null(w);
-}
-
-static void write_after(struct jw *w, const struct dag *dag, const struct task_def *t,
-                        struct str prefix)
-{
-    jw_key(w, "after");
-    jw_arr(w);
-    for (size_t i = 0; i < t->n_deps; i++) {
-        AUTO_FREE char *path =
-            xasprintf("%.*s%s%.*s", STR_ARG(prefix), prefix.len ? "/" : "",
-                      STR_ARG(dag->tasks[t->deps[i]].key));
-        jw_strz(w, path);
-    }
-    jw_end_arr(w);
-}
-
-/* the body of a loop whose items are not known: definitions, no tasks yet */
-static void write_body(struct jw *w, const struct dag *dag, struct str prefix,
-                       bool maybe)
-{
-    for (size_t i = 0; i < dag->n_tasks; i++) {
-        const struct task_def *t = &dag->tasks[i];
-        AUTO_FREE char *path = xasprintf("%.*s/%.*s", STR_ARG(prefix), STR_ARG(t->key));
-        AUTO_FREE char *inner = xasprintf("%s%s", path, task_is_loop(t) ? "[?]" : "");
-        bool group = t->component->dag != NULL;
-
-        jw_obj(w);
-        jw_kstr(w, "path", path);
-        jw_kstr(w, "kind",
-                !group             ? "container"
-                : task_is_loop(t)  ? "loop"
-                : t->condition.len ? "condition"
-                                   : "dag");
-        jw_kstr(w, "would", "depends");
-        jw_kbool(w, "maybe", maybe);
-        jw_kbool(w, "cached", false);
-        jw_kstr(w, "reason", NULL);
-        key_text(w, "image", group ? NO_TEXT : t->component->executor->image);
-        write_after(w, dag, t, prefix);
-        jw_end_obj(w);
-        if (group)
-            write_body(w, t->component->dag, str_of(inner), maybe);
-    }
-}
-
-static void write_scope(struct walk *p, struct jw *w, const struct scope *s,
-                        struct str prefix);
-
-static void write_task(struct walk *p, struct jw *w, struct task *t, struct str prefix)
-{
-    const struct note *n = note_of(p, t);
-
-    jw_obj(w);
-    key_text(w, "path", t->path);
-    jw_kstr(w, "kind", task_kind_name(t->kind));
-    jw_kstr(w, "would", would_names[n->would]);
-    jw_kbool(w, "maybe", n->maybe);
-    jw_kbool(w, "cached", n->would == WOULD_CACHED);
-    key_text(w, "reason", n->reason);
-    key_text(w, "image", n->image);
-    if (n->from_run.len) {
-        jw_key(w, "from");
-        jw_obj(w);
-        key_text(w, "run", n->from_run);
-        key_text(w, "task", n->from_task);
-        jw_end_obj(w);
-    }
-    if (t->kind == TASK_LOOP) {
-        jw_key(w, "iterations");
-        if (t->loop)
-            jw_i64(w, (int64_t)t->loop->n_items);
-        else
-            jw_null(w);
-    }
-    write_after(w, t->scope->dag, t->def, prefix);
-    jw_end_obj(w);
-    if (t->inner)
-        write_scope(p, w, t->inner, t->path);
-    for (size_t i = 0; t->loop && i < t->loop->n_started; i++) {
-        AUTO_FREE char *inner = xasprintf("%.*s[%zu]", STR_ARG(t->path), i);
-        write_scope(p, w, t->loop->iterations[i], str_of(inner));
-    }
-    if (t->kind == TASK_LOOP && !t->loop && n->would == WOULD_RUN) {
-        AUTO_FREE char *inner = xasprintf("%.*s[?]", STR_ARG(t->path));
-        write_body(w, t->def->component->dag, str_of(inner), n->maybe);
-    }
-}
-
-struct placed {
-    size_t order;
-    struct task *t;
-};
-
-static int by_order(const void *a, const void *b)
-{
-    const struct placed *x = a, *y = b;
-
-    return (x->order > y->order) - (x->order < y->order);
-}
-
-static void write_scope(struct walk *p, struct jw *w, const struct scope *s,
-                        struct str prefix)
-{
-    AUTO_FREE struct placed *tasks = xalloc((s->dag->n_tasks + 1) * sizeof *tasks);
-
-    for (size_t i = 0; i < s->dag->n_tasks; i++)
-        tasks[i] = (struct placed){note_of(p, s->tasks[i])->order, s->tasks[i]};
-    qsort(tasks, s->dag->n_tasks, sizeof *tasks, by_order);
-    for (size_t i = 0; i < s->dag->n_tasks; i++)
-        write_task(p, w, tasks[i].t, prefix);
-}
-
-static struct str marker(const struct image_use *img, const char *name)
-{
-    for (size_t i = 0; img && i < img->facts.n_markers; i++)
-        if (str_eqz(img->facts.markers[i].name, name))
-            return img->facts.markers[i].value.s;
-    return NO_TEXT;
-}
-
-/* "task a: what; task b: what" as a list */
-static void write_lines(struct jw *w, const char *text)
-{
-    jw_arr(w);
-    while (*text) {
-        const char *next = strstr(text, "; task ");
-        size_t n = next ? (size_t)(next - text) : strlen(text);
-
-        jw_str(w, (struct str){text, n});
-        text += n + (next ? 2 : 0);
-    }
-    jw_end_arr(w);
-}
-
-static void write_needs(struct jw *w, const struct needs *n)
-{
-    jw_key(w, "missing");
-    write_lines(w, buf_str(&n->text));
-    jw_key(w, "images");
-    jw_arr(w);
-    for (size_t i = 0; i < n->n_images; i++)
-        jw_str(w, n->images[i]);
-    jw_end_arr(w);
-    jw_key(w, "wheels");
-    jw_arr(w);
-    for (size_t i = 0; i < n->n_wheels; i++) {
-        jw_obj(w);
-        key_text(w, "requirement", n->wheels[i].requirement);
-        key_text(w, "image", n->wheels[i].image_ref);
-        key_text(w, "python_version", marker(n->wheels[i].image, "python_version"));
-        key_text(w, "machine", marker(n->wheels[i].image, "platform_machine"));
-        jw_end_obj(w);
-    }
-    jw_end_arr(w);
-}
-
-static void write_counts(struct jw *w, const struct walk *p)
-{
-    jw_key(w, "counts");
-    jw_obj(w);
-    for (int i = WOULD_CACHED; i < WOULDS; i++)
-        jw_ki64(w, would_names[i], (int64_t)p->counts[i]);
-    jw_ki64(w, "maybe", (int64_t)p->n_maybe);
-    jw_end_obj(w);
 }
 
 int run_plan(struct run_env *env, const struct run_request *rq,
@@ -699,16 +489,7 @@ int run_plan(struct run_env *env, const struct run_request *rq,
     if (p.broken)
         goto done;
     jw_init(&w, out_json);
-    jw_obj(&w);
-    jw_key(&w, "pipeline");
-    jw_str(&w, en.p.name);
-    write_counts(&w, &p);
-    write_needs(&w, &needs);
-    jw_key(&w, "tasks");
-    jw_arr(&w);
-    write_scope(&p, &w, en.g.root, NO_TEXT);
-    jw_end_arr(&w);
-    jw_end_obj(&w);
+    plan_write(&p, &w);
     *missing = needs.text.len > 0 || p.counts[WOULD_FAIL];
     rc = 0;
 done:
