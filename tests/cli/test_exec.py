@@ -2,18 +2,10 @@
 """exec: a command in the box of a running task, with no more than the task has."""
 
 import signal
-import time
 
 import pytest
 
-from conftest import BIN, sh
-
-
-def wait_for(fn, seconds=20):
-    until = time.monotonic() + seconds
-    while not fn():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+from conftest import BIN, sh, wait_until
 
 
 @pytest.fixture
@@ -24,11 +16,10 @@ def running(dugout, write, tmp_path):
     task = {**sh("echo here >/tmp/mine; touch /marks/up; sleep 600"), "env": {"COLOUR": "blue"},
             "resources": {"memoryLimit": 0.1}}
     p = dugout.start("run", write({"t": task}), "-v", "%s:/marks:rw" % marks)
-    wait_for(lambda: (marks / "up").exists())
+    wait_until((marks / "up").exists)
+    wait_until(lambda: dugout.ok("exec", "@latest/t", "ps").out.count(" sleep 600\n") == 2)
     yield dugout
-    p.terminate()
-    time.sleep(0.2)
-    p.terminate()
+    dugout.ok("cancel", "@latest")
     p.communicate(timeout=300)
 
 
@@ -90,7 +81,7 @@ def test_signals_go_to_the_command_and_it_ends_with_us(running):
     assert p.stdout.readline() == "up\n"
     p.kill()
     p.communicate(timeout=300)
-    wait_for(lambda: "sleep 777" not in running.ok("exec", "@latest/t", "ps").out)
+    wait_until(lambda: "sleep 777" not in running.ok("exec", "@latest/t", "ps").out)
 
 
 def test_a_task_that_does_not_run_is_said(dugout, write):

@@ -5,11 +5,11 @@ import json
 import os
 import random
 import signal
-import time
 
 import pytest
 
 import flow
+from conftest import ever_longer, wait_until
 from flow import Dag, Task
 
 REF = "inputs.parameter_values['%s']"
@@ -204,8 +204,8 @@ def test_a_failed_iteration_ends_the_supply_and_the_others_finish(run_flow):
     assert tasks["loop"]["error"].startswith("task loop[1]/s failed: ")
 
 
-def test_parallelism_bounds_what_is_under_way(dugout, write_sleepers):
-    r = dugout.ok("run", write_sleepers(limit=1, n=4), "--jobs", "4")
+def test_parallelism_bounds_what_is_under_way(dugout, write_steps):
+    r = dugout.ok("run", write_steps("echo begun; sleep 0.1;", limit=1, n=4), "--jobs", "4")
     tasks = [t for t in dugout.ok("show", "@latest", "--json").json["tasks"]
              if t["kind"] == "container"]
     spans = sorted((t["started"], t["finished"]) for t in tasks)
@@ -214,13 +214,15 @@ def test_parallelism_bounds_what_is_under_way(dugout, write_sleepers):
 
 
 @pytest.fixture
-def write_sleepers(tmp_path):
-    def write_(limit, n, seconds="0.1"):
+def write_steps(tmp_path):
+    """A loop of `n` steps, `limit` at a time, that do `first` before what they are for."""
+
+    def write_(first, limit, n):
         spec = json.loads(flow.compiled(Dag({"loop": Task(over=list(range(n)), limit=limit, dag=Dag(
             {"s": Task(inp={"i": ("in", flow.ITEM)})}))})))
         for x in spec["deploymentSpec"]["executors"].values():
-            x["container"]["command"][2] = "echo begun; sleep %s;" % seconds + flow.STEP
-        path = tmp_path / "sleepers.json"
+            x["container"]["command"][2] = first + flow.STEP
+        path = tmp_path / "steps.json"
         path.write_text(json.dumps(spec))
         return path
     return write_
@@ -306,30 +308,24 @@ def test_ignored_failures_leave_the_default_and_still_fail_the_run(run_flow):
     assert tasks["use"]["inputs"]["parameters"] == {"x": "none"}
 
 
-def wait_for(probe, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if probe():
-            return True
-        time.sleep(0.05)
-    return False
+def is_running(dugout, task) -> bool:
+    return dugout("show", "@latest", "--json").rc == 0 and dugout.states().get(task) == "RUNNING"
 
 
 def interruptible(tmp_path, notice="exit 0"):
-    """A handler whose step sleeps for a minute."""
+    """A handler whose step sleeps for an hour."""
     path = with_status(handler(False), tmp_path, script=notice)
     spec = json.loads(path.read_text())
     for label, x in spec["deploymentSpec"]["executors"].items():
         if "fit" in label:
-            x["container"]["command"] = ["sleep", "60"]
+            x["container"]["command"] = ["sleep", "3600"]
     path.write_text(json.dumps(spec))
     return path
 
 
 def test_a_canceled_run_still_runs_its_exit_task(dugout, tmp_path):
     p = dugout.start("run", interruptible(tmp_path, 'printf "%s" "$1"'))
-    assert wait_for(lambda: "exit-handler-1/fit" in dugout("show", "@latest", "--json").out
-                    and dugout.states().get("exit-handler-1/fit") == "RUNNING")
+    wait_until(lambda: is_running(dugout, "exit-handler-1/fit"))
     p.send_signal(signal.SIGINT)
     _, err = p.communicate(timeout=300)
     assert p.returncode == 130, err
@@ -340,11 +336,10 @@ def test_a_canceled_run_still_runs_its_exit_task(dugout, tmp_path):
 
 
 def test_told_twice_the_exit_task_is_stopped_too(dugout, tmp_path):
-    p = dugout.start("run", interruptible(tmp_path, "sleep 60"))
-    assert wait_for(lambda: dugout("show", "@latest", "--json").rc == 0
-                    and dugout.states().get("exit-handler-1/fit") == "RUNNING")
+    p = dugout.start("run", interruptible(tmp_path, "sleep 3600"))
+    wait_until(lambda: is_running(dugout, "exit-handler-1/fit"))
     p.send_signal(signal.SIGTERM)
-    assert wait_for(lambda: dugout.states().get("notice") == "RUNNING")
+    wait_until(lambda: is_running(dugout, "notice"))
     p.send_signal(signal.SIGTERM)
     _, err = p.communicate(timeout=300)
     assert p.returncode == 143, err
@@ -458,15 +453,20 @@ def test_resume_from_a_task_in_an_iteration_does_what_needs_it_again(dugout, tmp
     assert r.rc == 2 and 'no task "nowhere"' in r.err, r
 
 
-def test_a_killed_engine_is_resumed_inside_of_a_loop(dugout, write_sleepers):
-    p = dugout.start("run", write_sleepers(limit=2, n=6, seconds="1"), "--jobs", "2")
-    assert wait_for(lambda: dugout("show", "@latest", "--json").rc == 0
-                    and dugout.states().get("loop[2]/s") == "RUNNING"
-                    and all("begun" in dugout("logs", "@latest/loop[%d]/s" % i).out for i in (2, 3)))
+def test_a_killed_engine_is_resumed_inside_of_a_loop(dugout, write_steps, tmp_path):
+    """Iterations 2 and 3 are under way when it dies, and until somebody else has adopted them."""
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    hold = ': >/gate/"$1"; case $1 in [23]) until [ -e /gate/open ]; do sleep 0.1; done;; esac;'
+    p = dugout.start("run", write_steps(hold, limit=2, n=6), "--jobs", "2", "-v", "%s:/gate:rw" % gate)
+    wait_until(lambda: (gate / "2").exists() and (gate / "3").exists())
     os.kill(p.pid, signal.SIGKILL)
     p.wait()
-    r = dugout.ok("resume", "@latest")
-    assert "adopted" in r.err
+    said = tmp_path / "said"
+    p = dugout.start("resume", "@latest", stderr=open(said, "w"))
+    wait_until(lambda: said.read_text().count("adopted") == 2)
+    (gate / "open").touch()
+    assert p.wait(300) == 0, said.read_text()
     tasks = dugout.ok("show", "@latest", "--json").json["tasks"]
     assert all(t["state"] == "SUCCEEDED" for t in tasks) and len(tasks) == 7
     assert all(t["attempts"] == 1 for t in tasks if t["kind"] == "container")
