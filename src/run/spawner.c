@@ -7,6 +7,9 @@
  * SOCK_SEQPACKET keeps the messages apart. The spawner reaps nothing (SIGCHLD is ignored, so the
  * kernel does) and knows nothing: when the engine's end closes it exits, and its children go on
  * under init.
+ *
+ * Supervisors are born with SIGTERM and SIGINT blocked: a stop that comes before one looks for it
+ * waits, where the ignoring that it inherits would lose it and the task would run to its end.
  */
 #include "run/spawner.h"
 
@@ -123,6 +126,16 @@ static _Noreturn void spawner_loop(int sock)
     }
 }
 
+static void block_stops(void)
+{
+    sigset_t stops;
+
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &stops, NULL);
+}
+
 int spawner_start(int *gives_fd, struct err *e)
 {
     int sv[2];
@@ -147,6 +160,7 @@ int spawner_start(int *gives_fd, struct err *e)
         (void)signal(SIGQUIT, SIG_IGN);
         (void)signal(SIGPIPE, SIG_IGN);
         (void)signal(SIGCHLD, SIG_IGN);
+        block_stops();
         spawner_loop(sv[1]);
     }
     (void)close(sv[1]);

@@ -96,7 +96,19 @@ static void leave_the_caller(const int *locks, size_t n_locks)
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
     (void)signal(SIGQUIT, SIG_DFL);
+}
+
+/* SIGTERM and SIGINT, which the spawner has blocked for us */
+static sigset_t stop_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return set;
 }
 
 static int take_attempt(struct supervisor *s, const char *dir, struct err *e)
@@ -471,12 +483,14 @@ static int pin_inputs(struct supervisor *s, struct err *e)
 /* an attempt without a box; its log says what was done */
 static int carry_out_work(struct supervisor *s, struct err *e)
 {
+    const sigset_t stops = stop_signals();
     AUTO_BUF struct buf line = {0};
     int rc;
 
     if (runlog_open(&s->log, s->dir_fd, s->at.log_max_bytes, e) < 0)
         return -1;
     /* SIGTERM and the run's deadline end us where we are; what was half stored is gc's */
+    (void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
     if (s->at.deadline_unix_ms) {
         int64_t left = s->at.deadline_unix_ms - clock_unix_ms();
         (void)alarm(left > 1000 ? (unsigned)(left / 1000) : 1);
@@ -568,15 +582,11 @@ static int carry_out(struct supervisor *s, struct err *e)
     AUTO_FD int timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     AUTO_FD int signals = -1;
     struct box_result b = {0};
-    sigset_t mask;
+    const sigset_t stops = stop_signals();
     int log_pipe[2];
     int rc = 0;
 
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGTERM);
-    sigaddset(&mask, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &mask, NULL);
-    signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    signals = signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK);
     if (timer < 0 || signals < 0 || pipe2(log_pipe, O_CLOEXEC) < 0)
         return err_sys(e, errno, "prepare the supervisor");
     (void)fcntl(log_pipe[0], F_SETPIPE_SZ, LOG_PIPE_BYTES);

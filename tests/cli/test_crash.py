@@ -149,6 +149,17 @@ def test_engines_killed_again_and_again_run_every_step_once(dugout, write, share
     assert locks_held(dugout.home) == []
 
 
+def blocked(pid) -> int:
+    """Mask of the signals that a process has blocked."""
+    return int(re.search(r"SigBlk:\s*(\w+)", Path("/proc/%d/status" % pid).read_text()).group(1), 16)
+
+
+def test_a_stop_waits_for_a_supervisor_that_has_just_been_born(dugout, slow, shared_dir):
+    p = begin(dugout, slow, shared_dir)
+    for pid in (spawner_of(p), supervisor_pid(dugout)):
+        assert blocked(pid) >> (signal.SIGTERM - 1) & 1
+
+
 def test_a_resume_adopts_a_supervisor_that_still_lives(dugout, slow, shared_dir):
     kill_engine(begin(dugout, slow, shared_dir))
     said = dugout.home.parent / "said"

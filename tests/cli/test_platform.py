@@ -872,6 +872,16 @@ def test_an_import_is_stopped_by_its_run_s_time_out(dugout, endless):
     assert r.rc == 124, r
 
 
+def test_an_import_is_stopped_when_its_run_is_canceled(dugout, endless):
+    p = dugout.start("run", endless)
+    wait_until(lambda: dugout("show", "@latest", "--json").rc == 0
+               and dugout.states()["imp"] == "RUNNING")
+    p.terminate()
+    err = p.communicate(timeout=300)[1]
+    assert p.returncode == 143 and "again in" not in err, err
+    assert dugout.states() == {"imp": "CANCELED", "use": "CANCELED"}
+
+
 # ---- KFP's own test data -----------------------------------------------------------------------
 
 CRITICAL = SHARED / "kfp-corpus" / "critical"
