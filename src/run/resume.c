@@ -308,9 +308,14 @@ done:
 
 /* ---- cancel ---------------------------------------------------------------------------------------------- */
 
+/* How long one that stops is waited for: its tasks' grace, then what a box that hangs is given, on
+ * a machine that is busy. */
+#define STOP_WAIT_MS (300 * 1000)
+#define NAP_MS 50
+
 static void nap(void)
 {
-    struct timespec t = {0, 50 * 1000 * 1000};
+    struct timespec t = {0, NAP_MS * 1000 * 1000};
 
     (void)nanosleep(&t, NULL);
 }
@@ -329,7 +334,7 @@ static int stop_orphans(struct run_env *env, int home_fd, const struct db_run *r
             continue;
         if (attempt_signal(dir, SIGTERM, e) < 0)
             return err_at(e, "stop run %.*s", STR_ARG(run->name));
-        for (int k = 0; k < 15 * 20 && attempt_alive(dir); k++)
+        for (int k = 0; k < STOP_WAIT_MS / NAP_MS && attempt_alive(dir); k++)
             nap();
         if (attempt_alive(dir))
             return err_set(e, ERR_SYS, "a task of run %.*s does not stop", STR_ARG(run->name));
@@ -393,7 +398,7 @@ int run_cancel(struct run_env *env, const char *run_id, struct err *e)
             return err_at(e, "stop the engine of run %.*s", STR_ARG(row.name));
         if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0)
             return err_sys(e, errno, "signal the engine");
-        for (int k = 0; k < 15 * 20 && take_run(home, row.uuid, &lock, &why) < 0; k++)
+        for (int k = 0; k < STOP_WAIT_MS / NAP_MS && take_run(home, row.uuid, &lock, &why) < 0; k++)
             nap();
         return lock >= 0 ? 0 : err_set(e, ERR_SYS, "the engine of run %.*s does not stop",
                                        STR_ARG(row.name));

@@ -246,9 +246,9 @@ static void plan_retry(struct engine *en, struct job *j, const struct result *r)
     buf_addf(&text, "attempt %u: %.*s; again%s%s", j->attempts, STR_ARG(r->error),
              wait_ms ? " in " : "", wait_ms ? human : "");
     j->t->state = TASK_PENDING;
+    engine_event(en, RUN_EVENT_RETRY, j->t, buf_str(&text));
     if (en->stopping)
         return;
-    engine_event(en, RUN_EVENT_RETRY, j->t, buf_str(&text));
     en->n_backoff++;
     j->ready_unix_ms = clock_unix_ms();
     j->again_unix_ms = j->ready_unix_ms + wait_ms;

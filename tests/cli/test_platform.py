@@ -878,7 +878,7 @@ def test_an_import_is_stopped_when_its_run_is_canceled(dugout, endless):
                and dugout.states()["imp"] == "RUNNING")
     p.terminate()
     err = p.communicate(timeout=300)[1]
-    assert p.returncode == 143 and "again in" not in err, err
+    assert p.returncode == 143, err
     assert dugout.states() == {"imp": "CANCELED", "use": "CANCELED"}
 
 
