@@ -99,7 +99,7 @@ class Page:
         if not scripts:
             self.call("Emulation.setScriptExecutionDisabled", value=True)
         self.call("Page.navigate", url=pathlib.Path(path).as_uri())
-        end = time.monotonic() + 20
+        end = time.monotonic() + 300
         while not any(e["method"] == "Page.loadEventFired" for e in browser.events):
             assert time.monotonic() < end, "the page does not load"
             browser.events.append(browser._read())

@@ -17,9 +17,11 @@ echo root $(grep ' / / ' /proc/self/mountinfo | sed 's/.* - \([a-z0-9]*\) .*/\1/
 echo links $(ls /sys/class/net)
 echo cpus $(nproc)
 echo threads $(/probe threads 300)
-read a b c d e f g h i j k l m user system rest </proc/self/stat
-n=0; while [ $n -lt 25000 ]; do n=$((n + 1)); done
-read up idle </proc/uptime; echo uptime $up
+# as much CPU as tells a share of it from all of it, on a machine of any speed: 25 ticks
+used=0; while [ $used -lt 25 ]; do
+    n=0; while [ $n -lt 1000 ]; do n=$((n + 1)); done
+    read a b c d e f g h i j k l m user system rest </proc/self/stat; used=$((user + system))
+done
 echo stat $(cut -d ' ' -f 14,15 /proc/self/stat)
 echo cgroup $(cat /proc/self/cgroup)
 """

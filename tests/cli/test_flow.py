@@ -9,7 +9,7 @@ import signal
 import pytest
 
 import flow
-from conftest import ever_longer, wait_until
+from conftest import wait_until
 from flow import Dag, Task
 
 REF = "inputs.parameter_values['%s']"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import Dugout, sh
+from conftest import Dugout, sh, wait_until
 
 
 def art(name):
@@ -97,10 +97,10 @@ def test_a_ceiling_of_bytes_lets_the_oldest_runs_go(dugout, write):
 def test_gc_spares_what_a_living_publisher_holds(dugout, write, tmp_path):
     """An engine that waits and what it found in the cache, with no grace at all."""
     dugout.ok("run", write(train(), name="p"))
-    hold = {**train(), "wait": {**sh("while [ ! -e /m/go ]; do sleep 0.05; done; touch /m/done"),
+    hold = {**train(), "wait": {**sh("touch /m/begun; while [ ! -e /m/go ]; do sleep 0.05; done"),
                                 "after": ["fit"], "cache": False}}
     p = dugout.start("run", write(hold, name="q"), "--jobs", "1", "-v", "%s:/m:rw" % tmp_path)
-    time.sleep(0.7)
+    wait_until((tmp_path / "begun").exists)
     n = dugout.ok("gc", *NOTHING, "--json").json
     (tmp_path / "go").touch()
     assert p.wait(300) == 0

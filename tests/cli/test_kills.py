@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 
-from conftest import pipeline, sh
+from conftest import pipeline, sh, wait_until
 from test_house import art, inp
 
 KILLS = int(os.environ.get("DUGOUT_KILLS", "10"))
@@ -152,11 +152,7 @@ class Killer:
         p.communicate()
 
     def check_home(self):
-        for _ in range(200):
-            if not processes_of(self.d.home):
-                break
-            time.sleep(0.05)
-        assert not processes_of(self.d.home), processes_of(self.d.home)
+        wait_until(lambda: not processes_of(self.d.home))
         self.d.ok("gc", "--grace", "0s", "--keep-runs", "1", "--keep-days", "0")
         r = self.d("fsck", "--full", "--json")
         assert r.rc == 0 and r.json["damage"] == 0, r

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import Dugout, sh
+from conftest import Dugout, sh, wait_until
 from test_house import age, art, inp
 
 KEEP = ("--grace", "0s", "--keep-runs", "9")
@@ -62,8 +62,8 @@ def test_a_task_that_reads_a_directory_keeps_it_from_being_packed(dugout, write,
                 "art_in": {"files": "make.files"}, "art_out": {"seen": "system.Dataset"}},
     })
     p = dugout.start("run", f, "-v", "%s:/m:rw" % tmp_path)
-    while not (tmp_path / "begun").exists():
-        assert p.poll() is None
+    wait_until(lambda: (tmp_path / "begun").exists() or p.poll() is not None)
+    assert p.poll() is None
     age(dugout.home / "checkouts")
     assert dugout.ok("gc", *KEEP, "--json").json["packed"]["checkouts_removed"] == 0
     (tmp_path / "go").touch()

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from conftest import out_param, sh
+from conftest import out_param, sh, wait_until
 
 MAKE = 'mkdir -p "$(dirname "$1")"; echo "$0" >"$1"'
 
@@ -181,12 +181,10 @@ def test_tags_for_the_end_are_kept(dugout, write, tmp_path):
 
 
 def test_a_run_that_still_runs_is_not_continued(dugout, write):
-    f = write({"t": sh("sleep 20")})
+    f = write({"t": sh("sleep 600")})
     p = dugout.start("run", f, "--name", "r")
     try:
-        for _ in range(200):
-            if "RUNNING" in dugout("runs").out:
-                break
+        wait_until(lambda: "RUNNING" in dugout("runs").out)
         edited = write({"t": sh("true")}, name="q")
         r = dugout("resume", "r", "--pipeline", edited)
         assert r.rc == 75 and "still runs" in r.err, r

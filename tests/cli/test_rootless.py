@@ -5,12 +5,13 @@ behind, it is collected, and gc leaves nothing."""
 import json
 import os
 import pathlib
+import stat
 import subprocess
 
 import pytest
 
 import rootless
-from conftest import out_param, pipeline, sh
+from conftest import out_param, pipeline, sh, wait_until
 from rootless import RANGE_START, UID
 
 
@@ -97,19 +98,18 @@ def test_a_failed_and_a_killed_attempt_leave_nothing_after_gc(user):
     user.ok("image", "import", user.base / "image.tar", "--name", "as:1001", "--user", "1001")
     assert user("run", f).rc == 1
     # a supervisor that is killed cannot tidy up
-    g = user.file("kill.json", pipeline({"t": {**sh(script + "kill -9 $PPID; sleep 60"),
+    g = user.file("kill.json", pipeline({"t": {**sh(script + "kill -9 $PPID; sleep 600"),
                                                "image": "as:1001"}}))
     p = subprocess.Popen(user.argv("run", g, "--retries", "0"), cwd=user.work, env=user.env(),
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    import time
-    for _ in range(200):
-        pids = [q for q in (user.home / "runs").glob("*/*.*/pid")
-                if not (q.parent / "result.json").exists() and list(q.parent.glob("box/*/.cache/p"))]
-        if pids:
-            break
-        time.sleep(0.05)
-    assert pids
-    time.sleep(0.2)
+
+    def shut():
+        """Attempts under way whose script has closed its last directory."""
+        return [q for q in (user.home / "runs").glob("*/*.*/pid")
+                if not (q.parent / "result.json").exists()
+                and any(not stat.S_IMODE(d.stat().st_mode) for d in q.parent.glob("box/*/.cache/p"))]
+
+    pids = wait_until(shut)
     os.kill(int(pids[0].read_text().split()[0]), 9)
     p.terminate()
     p.communicate(timeout=300)
@@ -123,7 +123,7 @@ def test_a_failed_and_a_killed_attempt_leave_nothing_after_gc(user):
 
 def test_a_disk_limit_sees_into_what_is_shut(user):
     r = user("box", "--disk", "3Mi", "--user", "1001", "tiny", "--", "sh", "-c",
-             "mkdir /tmp/x; head -c 10000000 /dev/zero >/tmp/x/f; chmod 0 /tmp/x; sleep 20")
+             "mkdir /tmp/x; head -c 10000000 /dev/zero >/tmp/x/f; chmod 0 /tmp/x; sleep 600")
     assert "limit on disk" in r.err, r
 
 

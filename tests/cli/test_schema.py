@@ -56,7 +56,7 @@ def test_run_migrates_by_itself(old):
 
 def test_nothing_is_migrated_while_something_of_the_home_runs(old):
     run = next((old.home / "runs").iterdir())
-    with subprocess.Popen(["flock", run / "lock", "sleep", "60"]) as holder:
+    with subprocess.Popen(["flock", "-o", run / "lock", "sleep", "60"]) as holder:
         while subprocess.run(["flock", "-n", run / "lock", "true"]).returncode == 0:
             pass
         for command in (["migrate"], ["run", old.home.parent / "first.json"]):

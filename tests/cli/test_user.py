@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -21,8 +22,8 @@ def user(tmp_path_factory, tiny_tar):
         pytest.skip("only root can become an ordinary user")
     if not shutil.which("setpriv"):
         pytest.skip("setpriv is not installed")
-    base = pathlib.Path("/tmp") / ("dugout-user-%d" % os.getpid())
-    base.mkdir(mode=0o755)
+    base = pathlib.Path(tempfile.mkdtemp(prefix="dugout-user-"))
+    base.chmod(0o755)
     for name, source in (("dugout", BIN), ("tiny.tar", tiny_tar),
                          ("hello.yaml", ROOT / "pipelines/hello/hello.yaml")):
         shutil.copy(source, base / name)

@@ -34,7 +34,8 @@ class Guest:
         proc = subprocess.run(
             [TOP / "tests" / "vm" / "run-vm.sh", scenario],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-            text=True, errors="replace", timeout=900,
+            text=True, errors="replace", timeout=3600,
+            env={"VM_TIMEOUT_S": "1200", **os.environ},
         )
         if proc.returncode == 77:
             pytest.skip(proc.stderr.strip().splitlines()[-1])

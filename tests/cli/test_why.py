@@ -255,7 +255,7 @@ def test_a_missing_output(dugout, write):
 
 
 def test_a_time_out(dugout, write):
-    doc = failure(dugout, write, sh("sleep 60"), "--timeout", "1s")
+    doc = failure(dugout, write, sh("sleep 600"), "--timeout", "1s")
     assert doc["attempt"]["timed_out"] and any("--timeout" in n for n in doc["next"])
 
 
@@ -277,7 +277,7 @@ def test_out_of_memory_with_peak_and_limit(dugout, write):
 
 def test_a_host_failure_is_told_from_the_step_s_own(dugout, write):
     """Its supervisor is killed until dugout gives up."""
-    p = dugout.start("run", write({"t": sh("sleep 60")}), "--name", "r")
+    p = dugout.start("run", write({"t": sh("sleep 600")}), "--name", "r")
     killed = set()
     while p.poll() is None and len(killed) < 10:
         for pid in dugout.home.glob("runs/*/*.*/pid"):

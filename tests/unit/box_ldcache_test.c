@@ -87,7 +87,7 @@ static void ldconfig_says(const char *file, struct buf *out)
 /* The oracle: glibc's own tool reads our copy of its file as it reads the original. */
 static void the_hosts_own_file_survives_the_way_through(void)
 {
-    static const char mine[] = "/tmp/dugout-ldcache-test";
+    char mine[] = "/tmp/dugout-ldcache-XXXXXX";
     AUTO_ARENA struct arena a = {0};
     AUTO_BUF struct buf host = {0}, now = {0}, want = {0}, got = {0};
     struct ldcache_lib *libs;
@@ -108,6 +108,7 @@ static void the_hosts_own_file_survives_the_way_through(void)
         ldcache_read_in(&a, (struct str){buf_str(&host), host.len}, &libs, &n, &e), 0);
     CHECK(n > 3);
     ldcache_write(&now, libs, n);
+    (void)close(mkstemp(mine));
     CHECK_INT(fd_write_file(AT_FDCWD, mine, buf_str(&now), now.len, 0600, false, &e),
               0);
     ldconfig_says("/etc/ld.so.cache", &want);
