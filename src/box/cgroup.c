@@ -13,7 +13,8 @@
  * anyone, and counters are read as differences.
  *
  * The lock says who has the slot, an empty cgroup.procs that nothing of an earlier box is
- * left in it (its supervisor may just have been killed). The device rule is set once in the
+ * left in it (its supervisor may just have been killed); one whose boxes left files on a tmpfs is
+ * passed over until they are gone. The device rule is set once in the
  * life of a slot. A controller may be mounted as v1 while another is in v2 ("hybrid"): each is
  * used where it is.
  */
@@ -242,6 +243,18 @@ static int open_slot(int pool, unsigned n)
     return fd;
 }
 
+#define KEPT_MAX_BYTES (16 * MIB)
+
+/* What earlier boxes wrote to a tmpfs stays charged to their slot until the files are removed, and no
+ * limit reclaims it: the next box would get less memory than it may have, or no limit at all. The
+ * sum is cheap to ask for, the parts are not. */
+static bool holds_tmpfs_files(int slot)
+{
+    uint64_t bytes = read_u64(slot, "memory.usage_in_bytes") + read_u64(slot, "memory.current");
+
+    return bytes > KEPT_MAX_BYTES && read_key(slot, "memory.stat", "shmem") > KEPT_MAX_BYTES;
+}
+
 /* lock the first free slot; -1 when this tree cannot be written */
 static int lock_slot(int pool, unsigned *number)
 {
@@ -257,7 +270,7 @@ static int lock_slot(int pool, unsigned *number)
         }
         if (!read_file(fd, "cgroup.procs", procs, sizeof procs))
             return -1;
-        if (!procs[0]) {
+        if (!procs[0] && !holds_tmpfs_files(fd)) {
             *number = n;
             return fd_take(&fd);
         }

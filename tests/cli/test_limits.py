@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of a box: each is kept, and its name is in the verdict."""
 
+import subprocess
 import time
 
 import pytest
@@ -107,6 +108,25 @@ def test_a_cpu_limit_is_a_limit(dugout, tmp_path):
 
     # what it used is the same, and a tenth of a CPU takes at least five times as long
     assert seconds(held) > 5 * held["cpu_seconds"] * 0.9, (free, held)
+
+
+def test_what_a_box_left_on_a_tmpfs_does_not_count_for_the_next(dugout, tmp_path):
+    facts = {f["name"]: f for f in dugout.ok("doctor", "--json").json}
+    if "memory" not in facts["cgroup"]["value"].split(" not ")[0].split():
+        pytest.skip("no limit on memory here")
+    where = tmp_path / "t"
+    where.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "t", where]).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        dugout.ok("box", "-v", "%s:/t:rw" % where, "tiny", "--", "sh", "-c",
+                  "head -c 120000000 /dev/zero >/t/x")
+        hog = "head -c 200000000 /dev/zero | tail -c 199999999 >/dev/null"
+        for script, rc in (("true", 0), (hog, 137)):
+            r = dugout("box", "--memory", "64Mi", "tiny", "--", "sh", "-c", script)
+            assert "not enforced" not in r.err and r.rc == rc, r
+    finally:
+        subprocess.run(["umount", where], check=True)
 
 
 @pytest.mark.parametrize("line", ["cpus: many", "cpus: 0", "disk: x", "log: 1", "grace: -1s",

@@ -20,7 +20,8 @@ def gate(tmp_path):
     """What lets HELD end: flags for `run`, and a file to make."""
     where = tmp_path / "gate"
     where.mkdir()
-    return ["-v", "%s:/gate" % where], where / "open"
+    yield ["-v", "%s:/gate" % where], where / "open"
+    (where / "open").touch()
 
 
 def running(dugout):
