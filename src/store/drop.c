@@ -63,6 +63,8 @@ int store_drop_later(struct store *s, int dir_fd, const char *name, struct err *
     char trash[STORE_TMP_NAME];
 
     store_unique(s, "drop", trash);
+    if (s->put_off)
+        (void)store_shut(dir_fd, name); /* a task may have opened it to everybody */
     /* what cannot simply be moved is the business of the slow way */
     if (!s->put_off || renameat(dir_fd, name, s->dirs[STORE_TRASH], trash) < 0)
         return store_drop(s, dir_fd, name, e);

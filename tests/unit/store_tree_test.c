@@ -138,6 +138,22 @@ static size_t entries(int dir_fd)
     return n;
 }
 
+static mode_t mode_of_first(int dir_fd)
+{
+    DIR *d = fdopendir(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY));
+    const struct dirent *ent;
+    struct stat st = {.st_mode = 0};
+
+    must(d);
+    do
+        ent = readdir(d);
+    while (ent && ent->d_name[0] == '.');
+    if (ent)
+        (void)fstatat(dir_fd, ent->d_name, &st, AT_SYMLINK_NOFOLLOW);
+    (void)closedir(d);
+    return st.st_mode & 0777;
+}
+
 static void a_known_directory_may_be_removed_later_and_apart(void)
 {
     AUTO_STORE struct store *other = NULL;
@@ -148,9 +164,11 @@ static void a_known_directory_may_be_removed_later_and_apart(void)
     trash = store_dir_fd(other, STORE_TRASH);
     store_put_off(other);
     make_sample("later");
+    CHECK_INT(fchmodat(work, "later", 0777, 0), 0);
     CHECK_INT(tree_put(other, work, "later", BLOB_ADOPT, &id, &e), 0);
     CHECK_INT(faccessat(work, "later", F_OK, 0), -1);
     CHECK_INT(entries(trash), 1);
+    CHECK_INT(mode_of_first(trash), 0700); /* whoever may read the home writes nothing there */
     store_drop_apart(other);
     CHECK(wait(&status) > 0);
     CHECK_INT(WEXITSTATUS(status), 0);
