@@ -250,9 +250,9 @@ static int open_slot(int pool, unsigned n)
  * sum is cheap to ask for, the parts are not. */
 static bool holds_tmpfs_files(int slot)
 {
-    uint64_t bytes = read_u64(slot, "memory.usage_in_bytes") + read_u64(slot, "memory.current");
+    uint64_t bytes = cg_read_u64(slot, "memory.usage_in_bytes") + cg_read_u64(slot, "memory.current");
 
-    return bytes > KEPT_MAX_BYTES && read_key(slot, "memory.stat", "shmem") > KEPT_MAX_BYTES;
+    return bytes > KEPT_MAX_BYTES && cg_read_key(slot, "memory.stat", "shmem") > KEPT_MAX_BYTES;
 }
 
 /* lock the first free slot; -1 when this tree cannot be written */
