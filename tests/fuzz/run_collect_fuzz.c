@@ -31,18 +31,18 @@ static const struct {
               {"b", PARAM_BOOLEAN}, {"l", PARAM_LIST},    {"o", PARAM_STRUCT}};
 static const char *const artifacts[] = {"m", "n", "k"};
 
-static void put_files(int fd, struct str json, struct str text)
+static void put_files(int fd, struct str said, struct str text)
 {
-    static const char *const dirs[] = {"out",  "out/n",    "params",
-                                       "root", "root/etc", "root/kfp"};
+    static const char *const dirs[] = {"io",       ATTEMPT_OUT, "io/out/n", ATTEMPT_PARAMS,
+                                       "root",     "root/etc",  "root/kfp"};
     static const char *const links[][2] = {
-        {"../../canary", "out/up"},
-        {"/etc/file", "out/abs"},
-        {"loop", "out/loop"},
+        {"../../../canary", "io/out/up"},
+        {"/etc/file", "io/out/abs"},
+        {"loop", "io/out/loop"},
         {ROOT "/m", "root/etc/back"},
-        {"m", "out/k"},
-        {"../../../../canary", "out/n/up"},
-        {"..", "out/dot"},
+        {"m", "io/out/k"},
+        {"../../../../../canary", "io/out/n/up"},
+        {"..", "io/out/dot"},
         {"/../../canary", "root/up"},
     };
 
@@ -50,14 +50,14 @@ static void put_files(int fd, struct str json, struct str text)
         must(mkdirat(fd, dirs[i], 0755) == 0);
     for (size_t i = 0; i < N_ELEMS(links); i++)
         must(symlinkat(links[i][0], fd, links[i][1]) == 0);
-    must(mkfifoat(fd, "out/fifo", 0644) == 0 && mkfifoat(fd, "out/n/fifo", 0644) == 0);
-    place_file(fd, "out/output.json", json);
-    place_file(fd, "out/m", STR("model"));
-    place_file(fd, "out/n/f", STR("file"));
+    must(mkfifoat(fd, "io/out/fifo", 0644) == 0 && mkfifoat(fd, "io/out/n/fifo", 0644) == 0);
+    place_file(fd, "io/out/output.json", said);
+    place_file(fd, "io/out/m", STR("model"));
+    place_file(fd, "io/out/n/f", STR("file"));
     place_file(fd, "root/etc/file", STR("etc"));
     for (size_t i = 0; i + 1 < N_ELEMS(params); i++) { /* the last writes none */
         char path[32];
-        (void)snprintf(path, sizeof path, "params/%s", params[i].name);
+        (void)snprintf(path, sizeof path, "io/params/%s", params[i].name);
         place_file(fd, path, text);
     }
 }
@@ -135,14 +135,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_place *p = place_get();
     AUTO_ARENA struct arena a = {0};
-    struct str rest = {(const char *)data, size}, json = place_part(&rest);
+    struct str rest = {(const char *)data, size}, said = place_part(&rest);
     struct attempt at;
     struct result r = {.end = END_EXITED};
     struct err e = {0};
     struct collect c = {
         .a = &a, .at = &at, .dir_fd = p->work_fd, .store = fuzz_store()};
 
-    put_files(p->work_fd, json, rest);
+    put_files(p->work_fd, said, rest);
     declare(&a, &at);
     c.root_fd = openat(p->work_fd, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     must(c.root_fd >= 0);
