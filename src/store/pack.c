@@ -184,7 +184,7 @@ static void add_pax(struct buf *b, struct str path)
 {
     char block[TAR_BLOCK] = "././@PaxHeader";
     AUTO_BUF struct buf record = {.ptr = NULL};
-    size_t body = path.len + sizeof(" path=\n") - 1, len = body + 1;
+    size_t body = path.len + sizeof(" path=\n") - 1, len;
 
     for (size_t digits = 1;; digits++) {
         char text[24];
