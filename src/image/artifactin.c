@@ -345,10 +345,14 @@ static int place_entry(struct intake *x, struct archive *tar, struct archive_ent
         return err_set(e, ERR_CORRUPT, "%.200s: a file cannot be the root", name);
     if (archive_entry_hardlink(ent))
         return err_set(e, ERR_INPUT, "%.200s: hard links are not read", name);
-    if (archive_entry_filetype(ent) == AE_IFLNK)
-        return symlinkat(archive_entry_symlink(ent), x->place.fd, last) == 0
+    if (archive_entry_filetype(ent) == AE_IFLNK) {
+        const char *target = archive_entry_symlink(ent);
+        if (!target || !*target)
+            return err_set(e, ERR_CORRUPT, "%.200s: a link without a target", name);
+        return symlinkat(target, x->place.fd, last) == 0
                    ? 0
                    : err_sys(e, errno, "link %.200s", name);
+    }
     if (archive_entry_filetype(ent) != AE_IFREG)
         return err_set(e, ERR_INPUT, "%.200s: neither file, directory nor link", name);
     return write_file(x, tar, ent, last, e);
