@@ -121,21 +121,32 @@ static uint64_t limit_of(int dir, const char *name)
     return n < NO_LIMIT ? n : 0;
 }
 
-static void look_memory(int dir, bool v2, const struct box_base *base, struct box_look *out)
+/* Cache can be taken back, so it does not count. What earlier boxes of the slot left does not either,
+ * but some of that may be gone since the start: no less is shown than the processes have themselves. */
+static void look_memory(int dir, bool v2, const struct box_base *base, uint64_t resident,
+                        struct box_look *out)
 {
     uint64_t used = cg_read_u64(dir, v2 ? "memory.current" : "memory.usage_in_bytes");
     uint64_t cache = cg_read_key(dir, "memory.stat", v2 ? "inactive_file" : "total_inactive_file");
     uint64_t peak = v2 ? 0 : cg_read_u64(dir, "memory.max_usage_in_bytes"); /* v2's is of all boxes */
+    uint64_t held;
 
     out->memory_limit_bytes = limit_of(dir, v2 ? "memory.max" : "memory.limit_in_bytes");
-    out->memory_bytes = (int64_t)(used > cache ? used - cache : 0);
+    held = used > cache ? used - cache : 0;
+    out->memory_bytes = (int64_t)held;
+    if (base) {
+        uint64_t own = used > base->memory_bytes ? used - base->memory_bytes : 0;
+        own = own > resident ? own : resident;
+        out->memory_bytes = (int64_t)(own < held ? own : held);
+    }
     if (!base || !peak)
         return;
     peak -= base->memory_bytes < peak ? base->memory_bytes : peak;
     out->peak_memory_bytes = (int64_t)peak > out->memory_bytes ? (int64_t)peak : out->memory_bytes;
 }
 
-static void look_tree(const struct cg_tree *t, const struct box_base *base, struct box_look *out)
+static void look_tree(const struct cg_tree *t, const struct box_base *base, uint64_t resident,
+                      struct box_look *out)
 {
     AUTO_FD int dir = open_slot(t);
     uint64_t n;
@@ -144,7 +155,7 @@ static void look_tree(const struct cg_tree *t, const struct box_base *base, stru
         return;
     if (t->v2 ? faccessat(dir, "memory.current", R_OK, 0) == 0
               : (t->controllers & (1U << CG_MEMORY)) != 0)
-        look_memory(dir, t->v2, base, out);
+        look_memory(dir, t->v2, base, resident, out);
     if (t->v2 && base && (n = cg_read_key(dir, "cpu.stat", "usage_usec")) >= base->cpu_usec)
         out->cpu_usec = (int64_t)(n - base->cpu_usec);
     n = cg_read_u64(dir, "pids.current");
@@ -160,6 +171,7 @@ void box_look(pid_t pid, const struct box_base *base, struct box_look *out)
     AUTO_BUF struct buf mounts = {0}, text = {0};
     AUTO_FREE struct cg_map *m = xalloc(sizeof *m);
     struct sum s = {0};
+    uint64_t resident;
     struct err e;
 
     *out = (struct box_look){
@@ -169,15 +181,16 @@ void box_look(pid_t pid, const struct box_base *base, struct box_look *out)
     if (read_proc(pid, "cgroup", &text) &&
         fd_read_file(AT_FDCWD, "/proc/self/mountinfo", &mounts, 16 * MIB, &e) == 0)
         cg_parse(buf_str(&mounts), buf_str(&text), m);
-    for (size_t i = 0; i < m->n; i++)
-        look_tree(&m->trees[i], base, out);
     add_tree(&s, &text, pid);
+    resident = s.resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < m->n; i++)
+        look_tree(&m->trees[i], base, resident, out);
     if (!s.threads)
         return; /* it is gone */
     if (out->cpu_usec < 0)
         out->cpu_usec = (int64_t)(s.cpu_ticks * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK));
     if (out->memory_bytes < 0)
-        out->memory_bytes = (int64_t)(s.resident_pages * (uint64_t)sysconf(_SC_PAGESIZE));
+        out->memory_bytes = (int64_t)resident;
     if (out->pids < 0)
         out->pids = (int64_t)s.threads - 1;
 }
