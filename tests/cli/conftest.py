@@ -102,11 +102,9 @@ class Dugout:
         return {t["path"]: t["state"] for t in self.ok("show", run, "--json").json["tasks"]}
 
 
-@pytest.fixture(autouse=True)
-def nothing_outlives_its_test():
-    """A test that fails in the middle leaves engines, and supervisors that go on without them."""
-    yield
-    homes = {os.fsencode("DUGOUT_HOME=%s" % home) for _, home in Dugout.started}
+def end_all_of(*homes):
+    """Kill every dugout that was called with one of these homes."""
+    homes = {os.fsencode("DUGOUT_HOME=%s" % home) for home in homes}
     for pid in filter(str.isdigit, os.listdir("/proc") if homes else []):
         try:
             with open("/proc/%s/environ" % pid, "rb") as f:
@@ -114,6 +112,13 @@ def nothing_outlives_its_test():
                     os.kill(int(pid), signal.SIGKILL)
         except OSError:
             continue
+
+
+@pytest.fixture(autouse=True)
+def nothing_outlives_its_test():
+    """A test that fails in the middle leaves engines, and supervisors that go on without them."""
+    yield
+    end_all_of(*(home for _, home in Dugout.started))
     while Dugout.started:
         p, _ = Dugout.started.pop()
         p.wait()

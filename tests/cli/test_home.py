@@ -11,11 +11,10 @@ import shutil
 import stat
 import subprocess
 import tempfile
-import time
 
 import pytest
 
-from conftest import BIN, out_param, pipeline, sh
+from conftest import BIN, end_all_of, out_param, pipeline, sh, wait_until
 from hostile import dir_, docker, file_, tar_of
 
 GROUP, MEMBER, STRANGER, GID = "dugout", 34567, 34568, 34567
@@ -70,14 +69,8 @@ def base():
     path = pathlib.Path(tempfile.mkdtemp(prefix="dugout-home-"))
     path.chmod(0o755)
     yield path
+    end_all_of(path / "home")
     shutil.rmtree(path, ignore_errors=True)
-
-
-def until(what, seconds=90):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.1)
 
 
 def mode(path) -> str:
@@ -218,13 +211,13 @@ def test_a_reader_of_the_home_writes_nowhere_while_a_task_runs(base, tiny_tar):
         + "\n---\n" + json.dumps({"platforms": {"kubernetes": {"pipelineConfig": {"workspace": {
             "size": "1Gi"}}}}}))
     etc.ok("run", "-d", f)
-    until(lambda: etc("logs", "@latest/t").out == "up\n")
+    wait_until(lambda: etc("logs", "@latest/t").out == "up\n")
     assert writable(etc, etc.home) == []
     given = [next(etc.home.glob("runs/*/" + p)) for p in (
         "workspace/in/w", "*.checkpoint/in/c", "*/io/out", "*/io/params")]
     assert all(p.stat().st_mode & 0o002 for p in given)
     given[0].with_name("go").write_text("")
-    until(lambda: json.loads(etc("show", "@latest", "--json").out)["state"] == "SUCCEEDED")
+    wait_until(lambda: json.loads(etc("show", "@latest", "--json").out)["state"] == "SUCCEEDED")
     assert writable(etc, etc.home) == []
 
 

@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import subprocess
-import time
 
 import pytest
 
@@ -29,15 +28,6 @@ def kube(tmp_path):
         return path
 
     return write_
-
-
-def wait_for(probe, seconds=90):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if probe():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def secret(d, name, kind="secrets", **keys):
@@ -747,18 +737,19 @@ def processes(word):
 
 
 def test_a_side_car_ends_with_its_supervisor_and_exec_finds_the_task(dugout, kube):
+    word = "765%d" % os.getpid()  # no other suite on this machine sleeps for just as long
     p = dugout.start("run", with_sides(kube, "echo here >/tmp/mark; sleep 600",
-                                       side("car", "sleep 765432"), retry={"maxRetryCount": 0}))
-    assert wait_for(lambda: dugout("exec", "@latest/t", "cat", "/tmp/mark").out == "here\n")
-    assert wait_for(lambda: processes("765432"))
+                                       side("car", "sleep " + word), retry={"maxRetryCount": 0}))
+    wait_until(lambda: dugout("exec", "@latest/t", "cat", "/tmp/mark").out == "here\n")
+    wait_until(lambda: processes(word))
     (pid,) = dugout.home.glob("runs/*/*/pid")
     os.kill(int(pid.read_text().split()[0]), 9)
     # the host's failure is put right by another attempt, which is canceled with the run
-    assert wait_for(lambda: len(list(dugout.home.glob("runs/*/*/pid"))) == 2
-                    and len(processes("765432")) <= 3)
+    wait_until(lambda: len(list(dugout.home.glob("runs/*/*/pid"))) == 2
+                    and len(processes(word)) <= 3)
     p.send_signal(2)
-    p.communicate(timeout=120)
-    assert wait_for(lambda: not processes("765432"))
+    p.communicate(timeout=300)
+    wait_until(lambda: not processes(word))
 
 
 @pytest.mark.parametrize("container, rc, want", [

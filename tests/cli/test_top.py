@@ -12,22 +12,11 @@ import pytest
 
 import gputree
 import rootless
-from conftest import BIN, pipeline, sh
+from conftest import BIN, pipeline, sh, wait_until
 from test_home import GID, MEMBER, Etc, base  # noqa: F401: base is a fixture
 
 MIB = 1 << 20
 HOLD = "until [ -e /m/go ]; do sleep 0.1; done"
-
-
-def until(look, seconds=90):
-    """What look() gives, as soon as it is not nothing."""
-    end = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.1)
 
 
 def top(d):
@@ -43,11 +32,11 @@ def running(d, *paths):
     def look():
         found = tasks(d)
         return all(found.get(p, {}).get("phase") == "running" for p in paths) and found
-    return until(look)
+    return wait_until(look)
 
 
 def waiting(d, path):
-    return until(lambda: tasks(d, "PENDING").get(path))
+    return wait_until(lambda: tasks(d, "PENDING").get(path))
 
 
 @pytest.fixture
@@ -69,7 +58,7 @@ def start(dugout, tmp_path):
     (m / "go").touch()
     for p in left:
         p.terminate()
-        p.communicate(timeout=90)
+        p.communicate(timeout=300)
 
 
 def enforced(d, what):
@@ -86,7 +75,7 @@ def test_nothing_runs(dugout):
 def test_a_task_that_runs_is_there_with_what_it_uses(dugout, start):
     start({"t": sh("dd if=/dev/zero of=/dev/shm/x bs=1M count=40; sleep 600 & sleep 600 & touch /m/up; "
                    + HOLD)}, "--memory", "128Mi")
-    until((start.m / "up").exists)
+    wait_until((start.m / "up").exists)
     t = running(dugout, "t")["t"]
     assert (t["attempt"], t["gpus"]) == (1, [])
     assert 3 <= t["pids"] <= 5  # the shell, two sleeps, its own short ones
@@ -104,7 +93,7 @@ def test_a_task_that_runs_is_there_with_what_it_uses(dugout, start):
     assert line.split()[:3] == ["r", "t", "running"], out
     # numbers of a box that used the cgroup before are not this one's
     (start.m / "go").touch()
-    until(lambda: not top(dugout)["runs"])
+    wait_until(lambda: not top(dugout)["runs"])
     (start.m / "go").unlink()
     start({"small": sh(HOLD)}, name="s")
     t = running(dugout, "small")["small"]
@@ -113,7 +102,7 @@ def test_a_task_that_runs_is_there_with_what_it_uses(dugout, start):
 
 def test_cpu_time_counts_that_of_processes_that_have_ended(dugout, start):
     start({"t": sh("(i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done); touch /m/up; " + HOLD)})
-    until((start.m / "up").exists)
+    wait_until((start.m / "up").exists)
     t = running(dugout, "t")["t"]
     assert t["cpu_seconds"] > 0.05 and t["cpu_percent"] > 0, t
 
@@ -121,13 +110,13 @@ def test_cpu_time_counts_that_of_processes_that_have_ended(dugout, start):
 def test_a_command_of_box_is_there(dugout):
     p = dugout.start("box", "--memory", "64Mi", "tiny", "--", "sleep", "600")
     try:
-        (b,) = until(lambda: [b for b in top(dugout)["boxes"] if b["pids"] == 1])  # past its start
+        (b,) = wait_until(lambda: [b for b in top(dugout)["boxes"] if b["pids"] == 1])  # past its start
         assert b["pid"] == p.pid and b["command"].endswith("tiny -- sleep 600")
         assert b["memory_bytes"] > 0
         assert "box %d" % p.pid in dugout.ok("top").out
     finally:
         p.terminate()
-        p.communicate(timeout=90)
+        p.communicate(timeout=300)
     assert top(dugout)["boxes"] == []
 
 
@@ -142,7 +131,7 @@ def test_a_task_waits_for_a_job(dugout, start):
     assert "c" not in tasks(dugout, "PENDING")  # it waits for b, which is no lack of anything
     assert [x for x in dugout.ok("top").out.splitlines() if x.endswith("for one of 1 jobs")]
     (start.m / "go").touch()
-    until(lambda: not top(dugout)["runs"])
+    wait_until(lambda: not top(dugout)["runs"])
     assert not list(dugout.home.glob("runs/*/waiting"))
 
 
@@ -150,7 +139,7 @@ def test_a_task_waits_for_the_cpus_that_others_of_its_run_have(dugout, start):
     all_of_them = {"cpuLimit": float(os.cpu_count())}
     start({"a": {**sh(HOLD), "resources": all_of_them}, "b": {**sh(HOLD), "resources": all_of_them}},
           "--jobs", "4")
-    t = waiting(dugout, "a" if "b" in until(lambda: tasks(dugout)) else "b")
+    t = waiting(dugout, "a" if "b" in wait_until(lambda: tasks(dugout)) else "b")
     assert (t["waits_for"], t["amount"]) == ("cpu", 1000 * os.cpu_count())
 
 
@@ -164,7 +153,7 @@ def test_a_task_waits_for_the_memory_that_another_run_has(dugout, start):
     assert "of memory: " in t["reason"] and t["reason"].endswith("are promised")
     assert top(dugout)["memory_promised_bytes"] == most
     (start.m / "go").touch()
-    until(lambda: dugout.states("two") == {"b": "SUCCEEDED"})
+    wait_until(lambda: dugout.states("two") == {"b": "SUCCEEDED"})
 
 
 def test_a_task_waits_for_its_next_attempt(dugout, start):
@@ -193,7 +182,7 @@ def test_a_task_waits_for_gpus_and_who_has_them_is_said(dugout, start, tmp_path)
     out = dugout.ok("top").out
     assert "nvidia:0 nvidia:1" in out and "GPU nvidia:1 in use: run one task a" in out, out
     (start.m / "go").touch()
-    until(lambda: dugout.states("two") == {"b": "SUCCEEDED"})
+    wait_until(lambda: dugout.states("two") == {"b": "SUCCEEDED"})
     assert top(dugout)["gpu_queue"] == 0
 
 
@@ -203,12 +192,12 @@ def test_a_run_waits_for_a_mutex_and_its_holder_is_named(dugout, start):
     start(spec, name="one")
     running(dugout, "t")
     two = start(spec, name="two")
-    (w,) = until(lambda: top(dugout)["waiting_runs"])
+    (w,) = wait_until(lambda: top(dugout)["waiting_runs"])
     assert (w["waits_for"], w["key"], w["held_by"]) == ("mutex", "only?one", "one")
     assert len(w["name"]) and w["name"] == "two"
     assert "for mutex only?one, which is held by one" in dugout.ok("top").out
     two.kill()  # nothing has to be cleaned up by hand
-    until(lambda: not top(dugout)["waiting_runs"])
+    wait_until(lambda: not top(dugout)["waiting_runs"])
     assert not list(dugout.home.glob("locks/wait-*"))
 
 
@@ -220,11 +209,11 @@ def test_tasks_whose_engine_was_killed_are_there(dugout, start):
     running(dugout, "t")
     p.kill()
     p.communicate()
-    (run,) = until(lambda: [r for r in top(dugout)["runs"] if not r["engine"]])
+    (run,) = wait_until(lambda: [r for r in top(dugout)["runs"] if not r["engine"]])
     assert run["state"] == "INTERRUPTED" and [t["path"] for t in run["tasks"]] == ["t"]
     assert "its engine is gone: dugout resume" in dugout.ok("top").out
     (start.m / "go").touch()
-    until(lambda: not top(dugout)["runs"])
+    wait_until(lambda: not top(dugout)["runs"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a home with a group is made by root")
@@ -239,13 +228,13 @@ def test_a_reader_of_the_home_sees_it_too(base, tiny_tar):  # noqa: F811
             (run,) = json.loads(r.out)["runs"] or [{"tasks": []}]
             found = {t["state"]: t for t in run["tasks"]}
             return found if found.get("RUNNING", {}).get("phase") == "running" and len(found) == 2 else None
-        found = until(look)
+        found = wait_until(look)
         assert found["PENDING"]["waits_for"] == "slot"
         t = found["RUNNING"]
         assert t["cpu_seconds"] is not None and t["memory_bytes"] > 0 and t["pids"] == 1
     finally:
         etc.ok("cancel", "r")
-        until(lambda: not json.loads(etc.ok("top", "--json").out)["runs"])
+        wait_until(lambda: not json.loads(etc.ok("top", "--json").out)["runs"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the test becomes a user of its own")
@@ -257,10 +246,10 @@ def test_a_user_without_cgroups_sees_what_processes_tell(tiny_tar):
         def look():
             runs = json.loads(user.ok("top", "--json").out)["runs"]
             return [t for r in runs for t in r["tasks"] if t.get("phase") == "running"]
-        (t,) = until(look)
+        (t,) = wait_until(look)
         assert t["pids"] == 1 and t["memory_bytes"] > 0 and t["cpu_seconds"] is not None
         user.ok("cancel", "r")
-        until(lambda: not json.loads(user.ok("top", "--json").out)["runs"])
+        wait_until(lambda: not json.loads(user.ok("top", "--json").out)["runs"])
     finally:
         user.close()
 
