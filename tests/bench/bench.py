@@ -31,6 +31,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = os.environ.get("DUGOUT_BIN") or str(ROOT / "build" / "dugout")
 TIMES = int(os.environ.get("BENCH_TIMES", "15"))
 RUNS = os.environ.get("BENCH_RUNS", "3000")
+SETTLE_S = 0.05  # the kernel's threads still take down the namespaces of whoever ran before
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,6 +46,7 @@ class Command:
     def once(self):
         if self.before:
             self.before()
+        time.sleep(SETTLE_S)
         with open(os.devnull, "r+b") as null, tempfile.TemporaryFile() as said:
             begun = time.monotonic()
             p = subprocess.Popen(self.argv, env=self.env, stdin=null, stdout=null, stderr=said,
