@@ -35,6 +35,9 @@ dugout() {
     "$bin" "$@"
 }
 
+# a home that an older dugout made
+[ ! -e "$DUGOUT_HOME/dugout.db" ] || "$bin" migrate
+
 now_ms() {
     echo $(($(date +%s%N) / 1000000))
 }
