@@ -256,8 +256,9 @@ static void property_range(struct out *o, const struct where_node *n)
         buf_adds(o->sql, n->value.is_text ? " AND value >= ''" : " AND value < ''");
 }
 
-/* are there few enough artifacts with such a property to take them from its index? */
-static int property_few(struct out *o, const struct where_node *n, bool *few)
+/* are there at most SET_MAX rows of "SELECT 1 <head> <what write adds>"? */
+static int are_few(struct out *o, const struct where_node *n, const char *head,
+                   void (*write)(struct out *o, const struct where_node *n), bool *few)
 {
     AUTO_BUF struct buf sql = {0};
     struct values values = {0};
@@ -267,8 +268,8 @@ static int property_few(struct out *o, const struct where_node *n, bool *few)
 
     probe.sql = &sql;
     probe.values = &values;
-    buf_adds(&sql, "SELECT count(*) FROM (SELECT 1 ");
-    property_range(&probe, n);
+    buf_addf(&sql, "SELECT count(*) FROM (SELECT 1 %s", head);
+    write(&probe, n);
     buf_addf(&sql, " LIMIT %d)", SET_MAX + 1);
     if (q_open_text(&q, o->r->d, buf_str(&sql), o->e) < 0)
         return -1;
@@ -283,7 +284,7 @@ static int write_metadata(struct out *o, const struct where_node *n)
 {
     bool few = false;
 
-    if (!o->rows && property_few(o, n, &few) < 0)
+    if (!o->rows && are_few(o, n, "", property_range, &few) < 0)
         return -1;
     if (few) {
         buf_adds(o->sql, "a.id IN (SELECT artifact ");
@@ -515,29 +516,6 @@ static void write_given_out(struct out *o, const struct where_node *n, bool rows
     buf_adds(o->sql, ")");
 }
 
-/* are there few tasks of that kind? */
-static int givers_few(struct out *o, const struct where_node *n, bool *few)
-{
-    AUTO_BUF struct buf sql = {0};
-    struct values values = {0};
-    struct out probe = *o;
-    AUTO_Q struct q q = {0};
-    int64_t count;
-
-    probe.sql = &sql;
-    probe.values = &values;
-    buf_adds(&sql, "SELECT count(*) FROM (SELECT 1 FROM task t WHERE ");
-    write_giver(&probe, n);
-    buf_addf(&sql, " LIMIT %d)", SET_MAX + 1);
-    if (q_open_text(&q, o->r->d, buf_str(&sql), o->e) < 0)
-        return -1;
-    bind(&values, &q);
-    if (q_one(&q, &count, o->e) < 0)
-        return -1;
-    *few = count <= SET_MAX;
-    return 0;
-}
-
 static int write_by_giver(struct out *o, const struct where_node *n)
 {
     /* by path or by pattern no index helps: the row at hand is asked */
@@ -545,7 +523,7 @@ static int write_by_giver(struct out *o, const struct where_node *n)
                    (n->field != FIELD_PARAM || !n->value.is_text) && n->op != OP_HAS;
     bool few = false;
 
-    if (!o->rows && indexed && givers_few(o, n, &few) < 0)
+    if (!o->rows && indexed && are_few(o, n, "FROM task t WHERE ", write_giver, &few) < 0)
         return -1;
     write_given_out(o, n, !few);
     return 0;
