@@ -296,8 +296,8 @@ static int take_member(struct image_archive *a, struct archive_entry *entry,
     }
     if (!m->link && archive_entry_filetype(entry) == AE_IFREG) {
         m->size = (uint64_t)archive_entry_size(entry);
-        if (archive_entry_sparse_count(entry) > 0)
-            return other_size(m, e);
+        if (archive_entry_size(entry) < 0 || archive_entry_sparse_count(entry) > 0)
+            return other_size(m, e); /* GNU.sparse.realsize may say -1 */
         m->offset = (uint64_t)archive_filter_bytes(a->tar, 0);
         a->last = m;
         if (a->feed && (m->size <= SMALL_BYTES ? take_small : take_large)(a, m, e) < 0)
