@@ -197,7 +197,8 @@ static int find_and_exec(char **argv, char **env)
             memcpy(path, n ? d : ".", n ? n : 1);
             path[n ? n : 1] = '/';
             memcpy(path + (n ? n : 1) + 1, argv[0], len + 1);
-            try_exec(path, argv, env);
+            if (access(path, F_OK) == 0) /* a failing execve costs ten times that */
+                try_exec(path, argv, env);
             if (exec_step == STEP_EXEC_LOADER)
                 return errno;
             if (errno == EACCES)
