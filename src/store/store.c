@@ -33,9 +33,15 @@ static const char *const dir_paths[STORE_DIRS] = {
     [STORE_LOCKS] = "locks",
 };
 
-/* mkdir of one level; only what we made ourselves gets our group and mode */
-static int make_level(int at, const char *path, mode_t mode, gid_t group, struct err *e)
+/* mkdir of one level; only what we made ourselves gets our group and mode. Who is in which group
+ * may be a question to the network, so it is asked once something has to be made. */
+static int make_level(int at, const char *path, struct err *e)
 {
+    struct group *g = geteuid() == 0 ? getgrnam("dugout") : NULL;
+    gid_t group = g ? g->gr_gid : (gid_t)-1;
+    /* set-group-id: what run makes below is the group's to read as well */
+    mode_t mode = g ? 02750 : 0700;
+
     if (mkdirat(at, path, mode) < 0) {
         if (errno == EEXIST || errno == EROFS || errno == EACCES || errno == EPERM)
             return 0; /* the open that follows says what is wrong, if anything is */
@@ -48,22 +54,20 @@ static int make_level(int at, const char *path, mode_t mode, gid_t group, struct
     return 0;
 }
 
-static int make_levels(int at, const char *path, mode_t mode, gid_t group,
-                       struct err *e)
+static int make_levels(int at, const char *path, struct err *e)
 {
     AUTO_FREE char *p = xstrdup(path);
 
     for (char *slash = strchr(p + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (make_level(at, p, mode, group, e) < 0)
+        if (make_level(at, p, e) < 0)
             return -1;
         *slash = '/';
     }
-    return make_level(at, p, mode, group, e);
+    return make_level(at, p, e);
 }
 
-static int open_home(const char *home, struct store *s, mode_t mode, gid_t group,
-                     struct err *e)
+static int open_home(const char *home, struct store *s, struct err *e)
 {
     char real[PATH_MAX];
 
@@ -74,7 +78,7 @@ static int open_home(const char *home, struct store *s, mode_t mode, gid_t group
             slash && slash > home ? xasprintf("%.*s", (int)(slash - home), home) : NULL;
         if (parent && fd_mkdirs(AT_FDCWD, parent, 0755, e) < 0)
             return err_at(e, "make home %s", home);
-        if (make_level(AT_FDCWD, home, mode, group, e) < 0)
+        if (make_level(AT_FDCWD, home, e) < 0)
             return -1;
         s->home_fd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
@@ -89,21 +93,17 @@ static int open_home(const char *home, struct store *s, mode_t mode, gid_t group
 int store_open(const char *home, struct store **gives, struct err *e)
 {
     struct store *s = xalloc(sizeof(*s));
-    struct group *g = geteuid() == 0 ? getgrnam("dugout") : NULL;
-    gid_t group = g ? g->gr_gid : (gid_t)-1;
-    /* set-group-id: what run makes below is the group's to read as well */
-    mode_t mode = g ? 02750 : 0700;
 
     s->home_fd = s->lease_fd = -1;
     for (int i = 0; i < STORE_DIRS; i++)
         s->dirs[i] = -1;
-    if (open_home(home, s, mode, group, e) < 0)
+    if (open_home(home, s, e) < 0)
         goto fail;
     for (int i = 0; i < STORE_DIRS; i++) {
         s->dirs[i] =
             openat(s->home_fd, dir_paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (s->dirs[i] < 0 && errno == ENOENT) {
-            if (make_levels(s->home_fd, dir_paths[i], mode, group, e) < 0)
+            if (make_levels(s->home_fd, dir_paths[i], e) < 0)
                 goto fail;
             s->dirs[i] =
                 openat(s->home_fd, dir_paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
