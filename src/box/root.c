@@ -52,6 +52,7 @@ static int put_file(int dir_fd, const char *name, const struct buf *text, struct
     fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0 || fchmod(fd, 0644) < 0)
         return err_sys(e, errno, "make /etc/%s of the box", name);
+    (void)!fchown(fd, geteuid(), getegid()); /* a home may hand its group down */
     return fd_write_all(fd, buf_str(text), text->len, e);
 }
 

@@ -82,7 +82,7 @@ def a_run(etc, tiny_tar):
     etc.ok("image", "import", tiny_tar, "--name", "tiny")
     f = etc.base / "p.json"
     f.write_text(pipeline({"t": {
-        **sh('mkdir -p "$(dirname "$0")"; echo data >"$0"; echo said; mkdir -p "$(dirname "$1")"; '
+        **sh('stat -c "%g %a" /etc/hosts; mkdir -p "$(dirname "$0")"; echo data >"$0"; echo said; mkdir -p "$(dirname "$1")"; '
              'printf 5 >"$1"', "{{$.outputs.artifacts['d'].path}}", out_param("n")),
         "art_out": {"d": "system.Dataset"}, "out": {"n": "NUMBER_INTEGER"}}}))
     etc.ok("run", f)
@@ -97,7 +97,7 @@ def test_a_home_of_root_is_read_by_the_group_and_by_nobody_else(base, tiny_tar):
     member = {"uid": MEMBER, "groups": [GID]}
     assert json.loads(etc.ok("runs", "--json", **member).out)[0]["state"] == "SUCCEEDED"
     assert etc.ok("show", "@latest", **member).out
-    assert etc.ok("logs", "@latest/t", **member).out == "said\n"
+    assert etc.ok("logs", "@latest/t", **member).out == "0 644\nsaid\n"
     assert etc.ok("artifact", "cat", "a1", **member).out == "data\n"
     assert etc.ok("images", **member).out
     # the group is of the home, not of what boxes see
