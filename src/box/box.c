@@ -196,11 +196,8 @@ int box_finish(struct box *b, struct box_result *out, struct err *e)
 
 /* ---- closing ------------------------------------------------------------------------------------------------------ */
 
-void box_take_down(struct box *b)
+static void end_processes(struct box *b)
 {
-    static const char *const names[] = {"upper", "work", "root"};
-    struct err ignored;
-
     if (b->pid > 0 && !b->reaped) {
         (void)box_kill(b);
         while (waitpid(b->pid, NULL, __WALL) < 0 && errno == EINTR)
@@ -210,12 +207,28 @@ void box_take_down(struct box *b)
     close_fd(&b->sock);
     close_fd(&b->root_fd);
     close_fd(&b->tty_fd);
+    b->pid = -1;
+    b->reaped = false;
+}
+
+void box_take_down(struct box *b)
+{
+    static const char *const names[] = {"upper", "work", "root"};
+    struct err ignored;
+
+    end_processes(b);
     for (size_t i = 0; b->scratch_fd >= 0 && i < N_ELEMS(names); i++)
         (void)box_remove_tree_as(b->userns_fd, b->ids.kind == IDS_ONE, b->scratch_fd, names[i],
                                  &ignored);
     close_fd(&b->userns_fd);
-    b->pid = -1;
-    b->reaped = false;
+}
+
+static void let_go(struct box *b)
+{
+    close_fd(&b->userns_fd);
+    close_fd(&b->scratch_fd);
+    cg_release(&b->cgroup);
+    free(b);
 }
 
 void box_close(struct box *b)
@@ -223,9 +236,15 @@ void box_close(struct box *b)
     if (!b)
         return;
     box_take_down(b);
-    close_fd(&b->scratch_fd);
-    cg_release(&b->cgroup);
-    free(b);
+    let_go(b);
+}
+
+void box_close_but_scratch(struct box *b)
+{
+    if (!b)
+        return;
+    end_processes(b);
+    let_go(b);
 }
 
 void box_abandon(struct box *b)
@@ -234,8 +253,5 @@ void box_abandon(struct box *b)
     close_fd(&b->sock);
     close_fd(&b->root_fd);
     close_fd(&b->tty_fd);
-    close_fd(&b->userns_fd);
-    close_fd(&b->scratch_fd);
-    cg_release(&b->cgroup);
-    free(b);
+    let_go(b);
 }

@@ -22,6 +22,7 @@
 #include "image/image.h"
 #include "lineage/images.h"
 #include "run/diskwatch.h"
+#include "run/lowers.h"
 
 #define BOX_FAILED 125
 #define GRACE_MS 10000 /* between the stop signal and the kill, as docker */
@@ -265,7 +266,7 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     attend(b, s, &stop, signals);
     cook_terminal();
     rc = box_finish(b, &r, e);
-    box_close(b);
+    box_close_but_scratch(b);
     if (rc < 0)
         return -1;
     if (r.oom) {
@@ -297,6 +298,8 @@ int cmd_box(struct cli *c)
         return (void)cli_fail(&e), BOX_FAILED;
     s.lowers = (const char *const *)img.layers;
     s.n_lowers = img.n_layers;
+    if (!s.host_network)
+        s.lowers = lowers_of_box(&c->a, &img, &s.n_lowers, &s.has_etc);
     s.userxattr = img.userxattr;
     s.argv = (char *const *)(uintptr_t)join_words(c, &img);
     s.envp = (char *const *)(uintptr_t)join_env(c, &img, &e);
@@ -318,7 +321,9 @@ int cmd_box(struct cli *c)
     s.scratch = arena_printf(&c->a, "%s/tmp/%s", c->home, name);
     rc = run_box(c, &s, &e);
     gpus_lent_done(gpus);
-    (void)store_drop(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
+    store_put_off(c->store); /* what the command wrote may take long to remove */
+    (void)store_drop_later(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
+    store_drop_apart(c->store);
     if (rc < 0) {
         (void)cli_fail(&e);
         return box_start_status(&e);

@@ -6,6 +6,7 @@
  * {"tar_bytes":..,"entries":..,"blob":"<hex>","blob_bytes":..,"format":..}
  *   layers/<id>/implied   paths, NUL after each; absent when there are none
  *   layers/<id>/empty     exists when fs/ holds nothing and can be left out of a stack
+ *   layers/<id>/etc/      what lies above its etc/ for `box`: run/lowers.c
  *   layers/userxattr      exists when opaque directories are marked with user.overlay.*
  *
  * layers/<id>/ is 0700: an image has directories where everybody may write (its /tmp),

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lowers.c - the layers of a task's box: those of its image, and two of our own around them
  *
- *     runs/RUN/etc/IMAGE.NAME   on top: hosts, hostname, resolv.conf; one for all boxes of a run with
+ *     runs/RUN/etc/IMAGE.NAME.BOOT on top: hosts, hostname, resolv.conf; one for all boxes of a run with
  *                               the same image and host name, such as the turns of a loop
  *     the image's layers
  *     layers/bottom/fs          below all: directories that KFP promises to tasks
+ *
+ * and those of a box without a run:
+ *
+ *     layers/ID/etc             on top: the same three files above the etc/ of layer ID, the topmost
+ *                               one that has any; it looks the same to all boxes, and goes with the layer
+ *     the image's layers
  *
  * KFP gives a task empty, world-writable /minio, /gcs and /s3 and places for caches at the root,
  * whatever its image has (spec section 10); outputs and checkpoints have their places, too. Made in
@@ -15,12 +21,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/limits.h"
 #include "run/engine.h"
+#include "run/lowers.h"
 
 #define BOTTOM_DIR "layers/bottom" /* 0700: others may read a home, not write where all may write */
 #define BOTTOM BOTTOM_DIR "/fs"
@@ -102,7 +111,8 @@ static int add_etc(struct engine *en, struct job *j, struct attempt *at, struct 
     if (j->image->own_etc)
         return 0;
     box_hostname(at->hostname.ptr, host);
-    name = arena_printf(&j->a, ETC "/%.16s.%s%s", j->image->hex, host,
+    /* Not synced, so one of before a power cut may be empty. */
+    name = arena_printf(&j->a, ETC "/%.16s.%s.%.8s%s", j->image->hex, host, clock_boot_id(),
                         at->network_host ? ".host" : "");
     if (faccessat(en->run_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
         int rc = make_etc(en, at, name, e);
@@ -137,4 +147,60 @@ int lowers_fill(struct engine *en, struct job *j, struct attempt *at, struct err
         return -1;
     at->lowers[at->n_lowers++] = en->bottom;
     return 0;
+}
+
+/* ---- a box without a run ---- */
+
+/* what is in the files must outlive a power cut once the name does */
+static bool sync_etc(int layer_fd)
+{
+    static const char *const names[] = {"etc/hosts", "etc/hostname", "etc/resolv.conf", "etc", "."};
+
+    for (size_t i = 0; i < N_ELEMS(names); i++) {
+        AUTO_FD int fd = openat(layer_fd, names[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* layers[0] has an etc/; make `path` beside it. Another process may be doing the same. */
+static bool make_box_etc(const char *const *layers, size_t n, const char *path, const char *draft)
+{
+    AUTO_FD int dir = -1;
+    struct err e;
+    bool done;
+
+    if (mkdir(draft, 0755) < 0)
+        return false; /* not our home, or a full disk */
+    dir = open(draft, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    done = dir >= 0 && box_etc_layer(layers, n, "box", false, dir, &e) > 0 && sync_etc(dir) &&
+           (rename(draft, path) == 0 || errno == EEXIST || errno == ENOTEMPTY);
+    (void)box_remove_tree(AT_FDCWD, draft, &e); /* what was not renamed */
+    return done;
+}
+
+const char *const *lowers_of_box(struct arena *a, const struct image *img, size_t *n, bool *has_etc)
+{
+    const char **all = arena_alloc(a, (img->n_layers + 1) * sizeof(*all));
+    const char *path;
+    struct stat st;
+    size_t i = 0;
+
+    memcpy(all + 1, img->layers, img->n_layers * sizeof(*all));
+    *n = img->n_layers;
+    *has_etc = false;
+    while (i < *n && lstat(arena_printf(a, "%s/etc", img->layers[i]), &st) < 0)
+        i++;
+    if (i == *n || *n == LIMIT_LAYERS)
+        return all + 1;
+    path = arena_printf(a, "%.*s/etc", (int)(strrchr(img->layers[i], '/') - img->layers[i]),
+                        img->layers[i]);
+    if (access(path, F_OK) < 0 &&
+        !make_box_etc(img->layers + i, *n - i, path, arena_printf(a, "%s.%d", path, (int)getpid())))
+        return all + 1;
+    all[0] = path;
+    *has_etc = true;
+    ++*n;
+    return all;
 }
