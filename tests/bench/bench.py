@@ -38,10 +38,11 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 class Command:
     """A command line with its environment, and what it took."""
 
-    def __init__(self, name, argv, env=None, mounts=None, before=None):
+    def __init__(self, name, argv, env=None, mounts=None, before=None, speaks=False):
         self.name, self.argv, self.env = name, [str(a) for a in argv], env
-        self.mounts, self.before = mounts, before
+        self.mounts, self.before, self.speaks = mounts, before, speaks
         self.took_ms, self.peak_kib, self.failed = [], 0, ""
+        self.left_ms = []  # of one that speaks: from its word to the end
 
     def once(self):
         if self.before:
@@ -49,15 +50,20 @@ class Command:
         time.sleep(SETTLE_S)
         with open(os.devnull, "r+b") as null, tempfile.TemporaryFile() as said:
             begun = time.monotonic()
-            p = subprocess.Popen(self.argv, env=self.env, stdin=null, stdout=null, stderr=said,
+            p = subprocess.Popen(self.argv, env=self.env, stdin=null, stderr=said,
+                                 stdout=subprocess.PIPE if self.speaks else null,
                                  preexec_fn=self.enter)
+            spoke = os.read(p.stdout.fileno(), 1) and time.monotonic() if self.speaks else begun
             p.wait()
             took = time.monotonic() - begun
+            if self.speaks:
+                p.stdout.close()
             if p.returncode:
                 said.seek(0)
                 self.failed = said.read().decode(errors="replace").strip().splitlines()[-1:] or "?"
                 return
         self.took_ms.append(took * 1000)
+        self.left_ms.append((begun + took - spoke) * 1000)
 
     def measure_memory(self):
         """Once more under time(1): a child of this interpreter would be charged with its size."""
@@ -108,6 +114,8 @@ def spread(what, commands, times, target):
     print("\n%s (%d turns; target: %s)" % (what, times, target))
     for c in commands:
         print_spread(c.name, c.took_ms, c.failed)
+        if c.speaks and not c.failed:
+            print_spread("    from its word to the end", c.left_ms)
 
 
 def print_spread(name, took_ms, failed=""):
@@ -327,11 +335,13 @@ class Bench:
         writer = Writer(path)
         try:
             print("\ndirty pages at the start: %.2f GiB" % (writer.dirty() / 2**30))
-            spread("beside a writer of 2 GiB of dirty pages: start to exit of true",
+            spread("beside a writer of 2 GiB of dirty pages: start to exit of echo",
                    [Command("dugout box", [BIN, "box", "--memory", "256Mi", "--pids", "100",
-                                           "tiny:1", "--", "true"], self.home),
-                    self.crun(),
-                    Command("bubblewrap (no cgroup, no seccomp)", self.bwrap("/bin/true"))],
+                                           "tiny:1", "--", "echo", "x"], self.home, speaks=True),
+                    Command("crun", ["crun", "run", "--bundle", self.bundle_of("/bin/echo", "x"),
+                                     "bench-c"], mounts=self.hidden, speaks=True),
+                    Command("bubblewrap (no cgroup, no seccomp)", self.bwrap("/bin/echo", "x"),
+                            speaks=True)],
                    100, "p99 of at most 20 ms")
             self.dugout("run", "--quiet", "--no-cache", "--jobs", "1", steps)
             print("dirty pages at the end: %.2f GiB" % (writer.dirty() / 2**30))
@@ -351,7 +361,7 @@ class Bench:
         for name, argv, env, mounts in (
                 ("dugout run", [BIN, "run", "--quiet", "--no-cache", step], self.home, None),
                 ("dugout box", [BIN, "box", "tiny:1", "--", "sleep", "600"], self.home, None),
-                ("crun", ["crun", "run", "--bundle", self.sleeper(), "bench-s"], None, self.hidden),
+                ("crun", ["crun", "run", "--bundle", self.bundle_of("/bin/sleep", "600"), "bench-s"], None, self.hidden),
                 ("bubblewrap", self.bwrap("/bin/sleep", "600"), None, None)):
             self.resident(name, Command(name, argv, env, mounts))
         print("\nsmallest memory limit with which true starts, five times of five (target: 512 KiB)")
@@ -365,11 +375,11 @@ class Bench:
                 low, high = (low, middle) if starts(middle) else (middle, high)
             print("    %-40s %6d KiB" % (name, high))
 
-    def sleeper(self):
-        path = self.work / "sleeper"
+    def bundle_of(self, *args):
+        path = self.work / pathlib.Path(args[0]).name
         shutil.copytree(self.bundle, path)
         spec = json.loads((path / "config.json").read_text())
-        spec["process"]["args"] = ["/bin/sleep", "600"]
+        spec["process"]["args"] = list(args)
         (path / "config.json").write_text(json.dumps(spec))
         return path
 
