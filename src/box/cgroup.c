@@ -37,6 +37,8 @@
 #define REST "rest"
 #define SLOTS_MAX 4096
 #define CPU_PERIOD_USEC 100000
+#define SMALL_LIMIT_BYTES (16 * MIB)
+#define LIMIT_RECLAIM_BYTES GIB /* of a slot that nobody is in: all that can be had */
 
 static const char *const v2_file[CG_N] = {"memory.max", "pids.max", "cpu.max", NULL};
 static const char *const v2_name[CG_N] = {"memory", "pids", "cpu", NULL};
@@ -381,6 +383,22 @@ static bool limit_memory(const struct cg_slot *s, uint64_t bytes)
     return true;
 }
 
+/* What the kernel itself keeps of earlier boxes in a slot, such as dying file systems, it may give back
+ * late or never: some hundred KiB. A small limit would have no room beside it, so that comes on top. */
+static uint64_t left_behind(const struct cg_slot *s, uint64_t limit_bytes)
+{
+    int d = s->dir[CG_MEMORY];
+
+    if (d < 0 || !limit_bytes || limit_bytes > SMALL_LIMIT_BYTES)
+        return 0;
+    if (d == s->v2_dir) {
+        (void)write_u64(d, "memory.reclaim", LIMIT_RECLAIM_BYTES);
+        return cg_read_u64(d, "memory.current");
+    }
+    (void)write_file(d, "memory.force_empty", "0");
+    return cg_read_u64(d, "memory.usage_in_bytes");
+}
+
 static bool limit_cpu(const struct cg_slot *s, uint32_t millis)
 {
     uint64_t quota = (uint64_t)millis * CPU_PERIOD_USEC / 1000;
@@ -409,11 +427,12 @@ static void share_cpu(const struct cg_slot *s, uint32_t millis)
 
 static void set_limits(struct cg_slot *s, const struct cg_limits *want)
 {
+    s->left_bytes = left_behind(s, want->memory_bytes);
     s->shares = want->cpu_share_millis && s->dir[CG_CPU] >= 0;
     if (s->shares)
         share_cpu(s, want->cpu_share_millis);
     if (s->dir[CG_MEMORY] >= 0)
-        s->enforced[CG_MEMORY] = limit_memory(s, want->memory_bytes);
+        s->enforced[CG_MEMORY] = limit_memory(s, want->memory_bytes + s->left_bytes);
     if (s->dir[CG_CPU] >= 0 && (want->cpu_millis || s->dir[CG_CPU] == s->v2_dir))
         s->enforced[CG_CPU] = limit_cpu(s, want->cpu_millis);
     if (s->dir[CG_PIDS] >= 0)
@@ -497,7 +516,7 @@ static uint64_t peak_memory(const struct cg_slot *s)
         return 0; /* an earlier box had more: nothing is known of this one */
     /* At the limit the cache of earlier boxes has been reclaimed: all of it is this box's. */
     if (s->limit_bytes && peak >= s->limit_bytes - s->limit_bytes / 16)
-        return peak;
+        return peak > s->left_bytes ? peak - s->left_bytes : peak;
     return peak > s->usage_at_start ? peak - s->usage_at_start : 0;
 }
 
@@ -535,7 +554,7 @@ void cg_take(struct cg_slot *s, const struct cg_limits *want)
     find_trees(&m);
     take_trees(s, &m, needed_of(want));
     set_limits(s, want);
-    note_counters(s, want->memory_bytes);
+    note_counters(s, want->memory_bytes + s->left_bytes);
     name_kind(s);
 }
 

@@ -56,6 +56,7 @@ struct cg_slot {
     int join[CG_N];     /* cgroup.procs of v1 trees, open for writing */
     int n_owned, n_join;
     int peak_fd;        /* memory.peak, when it could be reset for us */
+    uint64_t left_bytes; /* the kernel's, of earlier boxes, that a small limit was raised by */
     uint64_t limit_bytes, usage_at_start, peak_at_start, oom_at_start, cpu_at_start;
     uint64_t pids_hit_at_start;
     const char *kind; /* of what is used: "v1", "v2", "hybrid", "none" */

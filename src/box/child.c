@@ -6,9 +6,9 @@
  * wrong travels to the parent as a struct err, and it leaves by _exit.
  *
  *     ids -> own process (score, limits, death) -> root -> /dev -> binds -> ROOT to the parent
- *         -> cgroups -> /proc, /sys -> names, loopback -> pivot -> descriptors -> execve
+ *         -> /proc, /sys -> names, loopback -> pivot -> cgroups -> descriptors -> execve
  *
- * The box joins v1 cgroups late, so that what the set-up costs is not charged to a small
+ * The box joins v1 cgroups last, so that what the set-up costs is not charged to a small
  * limit; only then the cgroup namespace is made, whose root is where we are. Host paths are
  * resolved before the pivot, everything inside the root through its descriptor.
  */
@@ -331,6 +331,7 @@ static void bound_caps(const struct plan *p)
 static int build(struct child *c, uid_t euid, gid_t egid, struct err *e)
 {
     struct plan *p = c->p;
+    bool early; /* a v2 tree is mounted in the box, and shows the cgroup we are in then */
 
     /* out of the way of descriptors 0 to 4 */
     if ((p->sock = fcntl(p->sock, F_DUPFD_CLOEXEC, FD_SAFE)) < 0)
@@ -347,10 +348,11 @@ static int build(struct child *c, uid_t euid, gid_t egid, struct err *e)
         return -1;
     if (send_fd(p->sock, NEWS_ROOT, c->tree, c->cwd_made) < 0)
         return err_sys(e, errno, "hand over the root of the box");
-    if (join_cgroups(p, e) < 0 || mnt_kernel(&c->m, e) < 0 || name_and_network(p, e) < 0)
+    early = p->cgroup->n_join == 0;
+    if ((early && join_cgroups(p, e) < 0) || mnt_kernel(&c->m, e) < 0 || name_and_network(p, e) < 0)
         return -1;
     limit_cores(p);
-    if (enter_root(c, e) < 0 || place_fds(c, e) < 0)
+    if (enter_root(c, e) < 0 || (!early && join_cgroups(p, e) < 0) || place_fds(c, e) < 0)
         return -1;
     (void)umask(022);
     bound_caps(p);
