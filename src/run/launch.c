@@ -141,16 +141,18 @@ static int signal_number(const char *name)
         int number;
     } known[] = {{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"KILL", SIGKILL},
                  {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"WINCH", SIGWINCH}};
-    int n = (int)strtol(name, NULL, 10);
+    long n = strtol(name, NULL, 10);
 
     if (strncmp(name, "SIG", 3) == 0)
         name += 3;
     for (size_t i = 0; i < N_ELEMS(known); i++)
         if (strcmp(name, known[i].name) == 0)
             return known[i].number;
-    if (strncmp(name, "RTMIN+", 6) == 0)
-        return SIGRTMIN + (int)strtol(name + 6, NULL, 10);
-    return n > 0 && n < 65 ? n : SIGTERM;
+    if (strncmp(name, "RTMIN+", 6) == 0) {
+        n = strtol(name + 6, NULL, 10);
+        n = n >= 0 && n < 65 ? SIGRTMIN + n : 0;
+    }
+    return n > 0 && n < 65 ? (int)n : SIGTERM;
 }
 
 static void fill_outputs(struct job *j, struct attempt *at)
