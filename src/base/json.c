@@ -96,7 +96,8 @@ static const char *kind(json *v)
 
 static int want(json *v, const char *path, const char *what, struct err *e)
 {
-    return err_set(e, ERR_CORRUPT, "%s: want %s, got %s", path, what, kind(v));
+    return err_set(e, ERR_CORRUPT, "%s%swant %s, got %s", path, *path ? ": " : "", what,
+                   kind(v));
 }
 
 int json_str(json *root, const char *path, struct str *out, struct err *e)
@@ -106,6 +107,19 @@ int json_str(json *root, const char *path, struct str *out, struct err *e)
     if (!yyjson_is_str(v))
         return want(v, path, "string", e);
     *out = json_as_str(v);
+    return 0;
+}
+
+int json_cstr(json *root, const char *path, struct str *out, struct err *e)
+{
+    struct str s = {0};
+
+    if (json_str(root, path, &s, e) < 0)
+        return -1;
+    if (memchr(s.ptr, 0, s.len))
+        return err_set(e, ERR_CORRUPT, "%s%swant text without NUL characters", path,
+                       *path ? ": " : "");
+    *out = s;
     return 0;
 }
 
@@ -132,6 +146,20 @@ int json_i64(json *root, const char *path, int64_t *out, struct err *e)
         }
     }
     return want(v, path, "integer", e);
+}
+
+int json_i64_in(json *root, const char *path, int64_t low, int64_t high, int64_t *out,
+                struct err *e)
+{
+    int64_t v;
+
+    if (json_i64(root, path, &v, e) < 0)
+        return -1;
+    if (v < low || v > high)
+        return err_set(e, ERR_CORRUPT, "%s: want %lld to %lld, got %lld", path,
+                       (long long)low, (long long)high, (long long)v);
+    *out = v;
+    return 0;
 }
 
 int json_i64_opt(json *root, const char *path, int64_t *out, struct err *e)
@@ -170,6 +198,29 @@ int json_obj(json *root, const char *path, json **out, struct err *e)
     if (!yyjson_is_obj(v))
         return want(v, path, "object", e);
     *out = v;
+    return 0;
+}
+
+int json_words_in(struct arena *a, json *root, const char *path, char ***out, size_t *n,
+                  struct err *e)
+{
+    json *list, *item;
+    size_t i, max;
+    char **words;
+
+    if (json_arr(root, path, &list, e) < 0)
+        return -1;
+    words = arena_alloc(a, (yyjson_arr_size(list) + 1) * sizeof *words);
+    yyjson_arr_foreach(list, i, max, item)
+    {
+        struct str s = {0};
+        if (json_cstr(item, "", &s, e) < 0)
+            return err_at(e, "%s.%zu", path, i);
+        words[i] = arena_strndup(a, s.ptr, s.len);
+    }
+    words[i] = NULL;
+    *out = words;
+    *n = i;
     return 0;
 }
 

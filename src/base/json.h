@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/mem.h"
 
 typedef yyjson_val json; /* an immutable value, borrowed from its document */
 
@@ -24,13 +25,24 @@ void auto_json(yyjson_doc **doc);
 
 json *json_at(json *root, const char *path); /* NULL when absent */
 int json_str(json *root, const char *path, struct str *out, struct err *e);
+/* json_cstr - as json_str, for what is used up to its NUL: ERR_CORRUPT when one is in
+ * it */
+int json_cstr(json *root, const char *path, struct str *out, struct err *e);
 int json_str_opt(json *root, const char *path, struct str *out,
                  struct err *e); /* absent/null: unchanged */
 int json_i64(json *root, const char *path, int64_t *out, struct err *e);
+/* json_i64_in - ERR_CORRUPT too when it is below low or above high: for what becomes a
+ * narrower type, or an enum */
+int json_i64_in(json *root, const char *path, int64_t low, int64_t high, int64_t *out,
+                struct err *e);
 int json_i64_opt(json *root, const char *path, int64_t *out, struct err *e);
 int json_bool_opt(json *root, const char *path, bool *out, struct err *e);
 int json_arr(json *root, const char *path, json **out, struct err *e); /* want array */
 int json_obj(json *root, const char *path, json **out, struct err *e); /* want object */
+/* json_words_in - an array of strings, as a NULL-terminated array of copies;
+ * ERR_CORRUPT as json_cstr */
+int json_words_in(struct arena *a, json *root, const char *path, char ***out, size_t *n,
+                  struct err *e);
 static inline struct str json_as_str(json *v) /* empty when it is no string */
 {
     return (struct str){yyjson_is_str(v) ? yyjson_get_str(v) : "",

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
@@ -261,11 +262,22 @@ struct reader {
     bool bad;
 };
 
+/* text that is written down and no more: of a task's, so any character */
 static struct str get_str(struct reader *r, json *from, const char *key)
 {
     struct str s = {"", 0};
 
     if (!r->bad && json_str(from, key, &s, r->e) < 0)
+        r->bad = true;
+    return arena_str(r->a, s);
+}
+
+/* names and paths, which become C strings */
+static struct str get_cstr(struct reader *r, json *from, const char *key)
+{
+    struct str s = {"", 0};
+
+    if (!r->bad && json_cstr(from, key, &s, r->e) < 0)
         r->bad = true;
     return arena_str(r->a, s);
 }
@@ -279,14 +291,30 @@ static int64_t get_i64(struct reader *r, json *from, const char *key)
     return v;
 }
 
-/* 0 when an older dugout did not write it */
-static int64_t get_i64_opt(struct reader *r, json *from, const char *key)
+static int64_t get_in(struct reader *r, json *from, const char *key, int64_t low, int64_t high)
 {
-    int64_t v = 0;
+    int64_t v = low;
 
-    if (!r->bad && json_i64_opt(from, key, &v, r->e) < 0)
+    if (!r->bad && json_i64_in(from, key, low, high, &v, r->e) < 0)
         r->bad = true;
     return v;
+}
+
+static uint32_t get_u32(struct reader *r, json *from, const char *key)
+{
+    return (uint32_t)get_in(r, from, key, 0, UINT32_MAX);
+}
+
+/* what is written as int64_t */
+static uint64_t get_u63(struct reader *r, json *from, const char *key)
+{
+    return (uint64_t)get_in(r, from, key, 0, INT64_MAX);
+}
+
+/* 0 when an older dugout did not write it */
+static int64_t get_opt(struct reader *r, json *from, const char *key, int64_t high)
+{
+    return json_at(from, key) ? get_in(r, from, key, 0, high) : 0;
 }
 
 static bool get_bool(struct reader *r, json *from, const char *key)
@@ -325,13 +353,11 @@ static json *get_list(struct reader *r, json *from, const char *key, size_t *n)
 
 static char **get_words(struct reader *r, const char *key, size_t *n)
 {
-    json *list = get_list(r, r->root, key, n), *item;
-    char **words = arena_alloc(r->a, (*n + 1) * sizeof *words);
-    size_t i, max;
+    char **words = NULL;
 
-    if (list)
-        yyjson_arr_foreach(list, i, max, item)
-            words[i] = arena_strndup(r->a, json_as_str(item).ptr, json_as_str(item).len);
+    *n = 0;
+    if (!r->bad && json_words_in(r->a, r->root, key, &words, n, r->e) < 0)
+        r->bad = true;
     return words;
 }
 
@@ -344,12 +370,13 @@ static struct attempt_output *get_outputs(struct reader *r, const char *key, siz
     if (list)
         yyjson_arr_foreach(list, i, max, item)
             o[i] = (struct attempt_output){
-                .name = get_str(r, item, "name"),
+                .name = get_cstr(r, item, "name"),
                 .type = get_str(r, item, "type"),
                 .type_version = get_str(r, item, "typeVersion"),
-                .param_type = (enum param_type)get_i64(r, item, "paramType"),
+                .param_type = (enum param_type)get_in(r, item, "paramType", PARAM_UNSPECIFIED,
+                                                      PARAM_TASK_CONFIG),
                 .uri = get_str(r, item, "uri"),
-                .path = get_str(r, item, "path"),
+                .path = get_cstr(r, item, "path"),
                 .metadata = get_struct(r, item, "metadata"),
             };
     return o;
@@ -358,22 +385,28 @@ static struct attempt_output *get_outputs(struct reader *r, const char *key, siz
 static int open_json(struct reader *r, int dir_fd, const char *name, struct buf *text,
                      yyjson_doc **doc)
 {
-    if (fd_read_file(dir_fd, name, text, LIMIT_RESULT_BYTES, r->e) < 0 ||
-        json_parse((struct str){buf_str(text), text->len}, LIMIT_RESULT_BYTES, doc, r->e) < 0)
+    int64_t version;
+
+    if (fd_read_file(dir_fd, name, text, LIMIT_RESULT_BYTES, r->e) < 0)
         return -1;
+    if (json_parse((struct str){buf_str(text), text->len}, LIMIT_RESULT_BYTES, doc, r->e) < 0)
+        return err_at(r->e, "%s", name);
     r->root = yyjson_doc_get_root(*doc);
-    if (get_i64(r, r->root, "version") != ATTEMPT_VERSION && !r->bad)
+    if (json_i64(r->root, "version", &version, r->e) < 0)
+        return err_at(r->e, "%s", name);
+    if (version != ATTEMPT_VERSION)
         return err_set(r->e, ERR_CORRUPT,
                        "%s was written by another version of dugout: finish this run with that one",
                        name);
-    return r->bad ? -1 : 0;
+    return 0;
 }
 
-int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err *e)
+int attempt_read_in(struct arena *a, int dir_fd, struct attempt *out, struct err *e)
 {
     AUTO_BUF struct buf text = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     struct reader r = {.a = a, .e = e};
+    struct attempt got, *at = &got;
     json *list, *item;
     size_t i, max;
 
@@ -381,35 +414,35 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
     if (open_json(&r, dir_fd, "attempt.json", &text, &doc) < 0)
         return -1;
     *at = (struct attempt){
-        .run_id = get_str(&r, r.root, "run"),
-        .task_path = get_str(&r, r.root, "task"),
-        .task_key = get_str(&r, r.root, "key"),
+        .run_id = get_cstr(&r, r.root, "run"),
+        .task_path = get_cstr(&r, r.root, "task"),
+        .task_key = get_cstr(&r, r.root, "key"),
         .task_id = get_i64(&r, r.root, "taskId"),
-        .number = (uint32_t)get_i64(&r, r.root, "number"),
-        .image_hex = get_str(&r, r.root, "image"),
-        .cwd = get_str(&r, r.root, "cwd"),
-        .user = get_str(&r, r.root, "user"),
-        .hostname = get_str(&r, r.root, "hostname"),
-        .stop_signal = (int)get_i64(&r, r.root, "stopSignal"),
+        .number = get_u32(&r, r.root, "number"),
+        .image_hex = get_cstr(&r, r.root, "image"),
+        .cwd = get_cstr(&r, r.root, "cwd"),
+        .user = get_cstr(&r, r.root, "user"),
+        .hostname = get_cstr(&r, r.root, "hostname"),
+        .stop_signal = (int)get_in(&r, r.root, "stopSignal", 0, 64),
         .network_host = get_bool(&r, r.root, "networkHost"),
-        .memory_bytes = (uint64_t)get_i64(&r, r.root, "memoryBytes"),
-        .cpu_millis = (uint32_t)get_i64(&r, r.root, "cpuMillis"),
-        .cpu_share_millis = (uint32_t)get_i64_opt(&r, r.root, "cpuShareMillis"),
-        .pids_max = (uint32_t)get_i64(&r, r.root, "pidsMax"),
+        .memory_bytes = get_u63(&r, r.root, "memoryBytes"),
+        .cpu_millis = get_u32(&r, r.root, "cpuMillis"),
+        .cpu_share_millis = (uint32_t)get_opt(&r, r.root, "cpuShareMillis", UINT32_MAX),
+        .pids_max = get_u32(&r, r.root, "pidsMax"),
         .deadline_unix_ms = get_i64(&r, r.root, "deadlineUnixMs"),
-        .log_max_bytes = (uint64_t)get_i64(&r, r.root, "logMaxBytes"),
-        .disk_bytes = (uint64_t)get_i64_opt(&r, r.root, "diskBytes"),
-        .shm_bytes = (uint64_t)get_i64_opt(&r, r.root, "shmBytes"),
-        .wall_ms = get_i64_opt(&r, r.root, "wallMs"),
-        .grace_ms = get_i64_opt(&r, r.root, "graceMs"),
-        .home = get_str(&r, r.root, "home"),
-        .scratch = json_at(r.root, "scratch") ? get_str(&r, r.root, "scratch") : STR(""),
-        .task_root_path = get_str(&r, r.root, "taskRoot"),
-        .output_file = get_str(&r, r.root, "outputFile"),
-        .cache_key = get_str(&r, r.root, "cacheKey"),
-        .max_retries = (uint32_t)get_i64(&r, r.root, "maxRetries"),
-        .host_failures = (uint32_t)get_i64(&r, r.root, "hostFailures"),
-        .host_retries = (uint32_t)get_i64(&r, r.root, "hostRetries"),
+        .log_max_bytes = get_u63(&r, r.root, "logMaxBytes"),
+        .disk_bytes = (uint64_t)get_opt(&r, r.root, "diskBytes", INT64_MAX),
+        .shm_bytes = (uint64_t)get_opt(&r, r.root, "shmBytes", INT64_MAX),
+        .wall_ms = get_opt(&r, r.root, "wallMs", INT64_MAX),
+        .grace_ms = get_opt(&r, r.root, "graceMs", INT64_MAX),
+        .home = get_cstr(&r, r.root, "home"),
+        .scratch = json_at(r.root, "scratch") ? get_cstr(&r, r.root, "scratch") : STR(""),
+        .task_root_path = get_cstr(&r, r.root, "taskRoot"),
+        .output_file = get_cstr(&r, r.root, "outputFile"),
+        .cache_key = get_cstr(&r, r.root, "cacheKey"),
+        .max_retries = get_u32(&r, r.root, "maxRetries"),
+        .host_failures = get_u32(&r, r.root, "hostFailures"),
+        .host_retries = get_u32(&r, r.root, "hostRetries"),
         .bare = get_bool(&r, r.root, "bare"),
         .has_etc = get_bool(&r, r.root, "hasEtc"),
     };
@@ -423,11 +456,11 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
     if (list)
         yyjson_arr_foreach(list, i, max, item)
             at->mounts[i] =
-                (struct attempt_mount){.src = get_str(&r, item, "src").ptr,
-                                       .dst = get_str(&r, item, "dst").ptr,
+                (struct attempt_mount){.src = get_cstr(&r, item, "src").ptr,
+                                       .dst = get_cstr(&r, item, "dst").ptr,
                                        .rw = get_bool(&r, item, "rw"),
                                        .sub = json_at(item, "sub")
-                                                  ? get_str(&r, item, "sub").ptr
+                                                  ? get_cstr(&r, item, "sub").ptr
                                                   : NULL};
     list = get_list(&r, r.root, "inputs", &at->n_inputs);
     at->inputs = arena_alloc(a, (at->n_inputs + 1) * sizeof(*at->inputs));
@@ -435,27 +468,30 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *at, struct err 
         yyjson_arr_foreach(list, i, max, item)
             at->inputs[i] = (struct attempt_input){
                 .uri = get_str(&r, item, "uri"),
-                .kind = get_str(&r, item, "kind"),
-                .digest = get_str(&r, item, "digest"),
-                .size_bytes = (uint64_t)get_i64(&r, item, "size"),
-                .n_files = (uint64_t)get_i64(&r, item, "files"),
+                .kind = get_cstr(&r, item, "kind"),
+                .digest = get_cstr(&r, item, "digest"),
+                .size_bytes = get_u63(&r, item, "size"),
+                .n_files = get_u63(&r, item, "files"),
             };
-    at->gpu_root = get_str(&r, r.root, "gpuRoot");
+    at->gpu_root = get_cstr(&r, r.root, "gpuRoot");
     list = get_list(&r, r.root, "gpus", &at->n_gpus);
     at->gpus = arena_alloc(a, (at->n_gpus + 1) * sizeof(*at->gpus));
     if (list)
         yyjson_arr_foreach(list, i, max, item)
             at->gpus[i] = (struct attempt_gpu){
-                .id = get_str(&r, item, "id"),
-                .pci = get_str(&r, item, "pci"),
-                .node = get_str(&r, item, "node"),
-                .major = (uint32_t)get_i64(&r, item, "major"),
-                .minor = (uint32_t)get_i64(&r, item, "minor"),
+                .id = get_cstr(&r, item, "id"),
+                .pci = get_cstr(&r, item, "pci"),
+                .node = get_cstr(&r, item, "node"),
+                .major = get_u32(&r, item, "major"),
+                .minor = get_u32(&r, item, "minor"),
             };
     if (!r.bad && (pod_read_in(a, json_at(r.root, "pod"), &at->pod, e) < 0 ||
                    work_read_in(a, json_at(r.root, "work"), &at->work, e) < 0))
         r.bad = true;
-    return r.bad ? err_at(e, "attempt.json") : 0;
+    if (r.bad)
+        return err_at(e, "attempt.json");
+    *out = got;
+    return 0;
 }
 
 static void read_result_lists(struct reader *r, struct result *out)
@@ -464,7 +500,7 @@ static void read_result_lists(struct reader *r, struct result *out)
     yyjson_obj_iter it;
     size_t i = 0, max;
 
-    if (json_obj(r->root, "parameters", &params, r->e) < 0) {
+    if (r->bad || json_obj(r->root, "parameters", &params, r->e) < 0) {
         r->bad = true;
         return;
     }
@@ -481,21 +517,34 @@ static void read_result_lists(struct reader *r, struct result *out)
     if (list)
         yyjson_arr_foreach(list, i, max, item)
             out->artifacts[i] = (struct result_artifact){
-                .name = get_str(r, item, "name"),
+                .name = get_cstr(r, item, "name"),
                 .type = get_str(r, item, "type"),
                 .type_version = get_str(r, item, "typeVersion"),
                 .uri = get_str(r, item, "uri"),
-                .kind = get_str(r, item, "kind"),
-                .digest = get_str(r, item, "digest"),
-                .size_bytes = (uint64_t)get_i64(r, item, "size"),
-                .n_files = (uint64_t)get_i64(r, item, "files"),
+                .kind = get_cstr(r, item, "kind"),
+                .digest = get_cstr(r, item, "digest"),
+                .size_bytes = get_u63(r, item, "size"),
+                .n_files = get_u63(r, item, "files"),
                 .metadata = get_struct(r, item, "metadata"),
             };
     list = get_list(r, r->root, "notices", &out->n_notices);
     out->notices = arena_alloc(r->a, (out->n_notices + 1) * sizeof(*out->notices));
     if (list)
         yyjson_arr_foreach(list, i, max, item)
-            out->notices[i] = arena_str(r->a, json_as_str(item));
+            out->notices[i] = get_str(r, item, "");
+}
+
+static enum attempt_end get_end(struct reader *r)
+{
+    struct str end = get_cstr(r, r->root, "end");
+
+    for (size_t i = 0; i < N_ELEMS(end_names); i++)
+        if (str_eqz(end, end_names[i]))
+            return (enum attempt_end)i;
+    if (!r->bad)
+        (void)err_set(r->e, ERR_CORRUPT, "end: %.40s is not known", end.ptr);
+    r->bad = true;
+    return END_HOST;
 }
 
 int result_read_in(struct arena *a, int dir_fd, struct result *out, struct err *e)
@@ -503,29 +552,28 @@ int result_read_in(struct arena *a, int dir_fd, struct result *out, struct err *
     AUTO_BUF struct buf text = {0};
     AUTO_JSON yyjson_doc *doc = NULL;
     struct reader r = {.a = a, .e = e};
-    struct str end;
+    struct result got;
 
     buf_init(&text, LIMIT_RESULT_BYTES);
     if (open_json(&r, dir_fd, "result.json", &text, &doc) < 0)
         return -1;
-    *out = (struct result){
-        .exit_code = (int)get_i64(&r, r.root, "exitCode"),
-        .signal = (int)get_i64(&r, r.root, "signal"),
+    got = (struct result){
+        .end = get_end(&r),
+        .exit_code = (int)get_in(&r, r.root, "exitCode", INT_MIN, INT_MAX),
+        .signal = (int)get_in(&r, r.root, "signal", 0, INT_MAX),
         .oom = get_bool(&r, r.root, "oom"),
         .error = get_str(&r, r.root, "error"),
         .started_unix_ms = get_i64(&r, r.root, "startedUnixMs"),
         .finished_unix_ms = get_i64(&r, r.root, "finishedUnixMs"),
-        .peak_memory_bytes = (uint64_t)get_i64(&r, r.root, "peakMemoryBytes"),
-        .cpu_usec = (uint64_t)get_i64(&r, r.root, "cpuUsec"),
+        .peak_memory_bytes = get_u63(&r, r.root, "peakMemoryBytes"),
+        .cpu_usec = get_u63(&r, r.root, "cpuUsec"),
         .enforced = get_str(&r, r.root, "enforced"),
     };
-    end = get_str(&r, r.root, "end");
-    out->end = END_HOST;
-    for (size_t i = 0; i < N_ELEMS(end_names); i++)
-        if (str_eqz(end, end_names[i]))
-            out->end = (enum attempt_end)i;
-    read_result_lists(&r, out);
-    return r.bad ? err_at(e, "result.json") : 0;
+    read_result_lists(&r, &got);
+    if (r.bad)
+        return err_at(e, "result.json");
+    *out = got;
+    return 0;
 }
 
 /* ---- alive, and where ------------------------------------------------------------------ */

@@ -138,6 +138,9 @@ static inline bool result_ok(const struct result *r)
 }
 
 int attempt_write(int dir_fd, const struct attempt *at, struct err *e);
+/* attempt_read_in - ERR_MISSING; ERR_CORRUPT for what no attempt_write wrote: numbers and enums
+ * are in their ranges, names and paths hold no NUL, argv and env end with NULL. *out changes only
+ * on success, which result_read_in keeps to, too. */
 int attempt_read_in(struct arena *a, int dir_fd, struct attempt *out, struct err *e);
 /* result_reserve - set room aside for result_write, so that it works on a full disk. Best effort */
 void result_reserve(int dir_fd);

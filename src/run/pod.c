@@ -102,7 +102,7 @@ static int get_str(struct arena *a, json *from, const char *key, struct str *out
 {
     struct str s = STR("");
 
-    if (json_str(from, key, &s, e) < 0)
+    if (json_cstr(from, key, &s, e) < 0)
         return -1;
     *out = arena_str(a, s);
     return 0;
@@ -121,33 +121,19 @@ static int read_volume(struct arena *a, json *item, struct pod_volume *v, struct
 {
     int64_t kind = 0, size = 0;
 
-    if (json_i64(item, "kind", &kind, e) < 0 ||
+    if (json_i64_in(item, "kind", POD_FILES, POD_MEMORY, &kind, e) < 0 ||
         get_str(a, item, "src", &v->src, e) < 0 ||
         get_str(a, item, "what", &v->what, e) < 0 ||
-        get_str(a, item, "dst", &v->dst, e) < 0 || json_i64(item, "size", &size, e) < 0)
+        get_str(a, item, "dst", &v->dst, e) < 0 ||
+        json_i64_in(item, "size", 0, INT64_MAX, &size, e) < 0)
         return -1;
     v->kind = (enum pod_volume_kind)kind;
     v->size_bytes = (uint64_t)size;
     return json_bool_opt(item, "optional", &v->optional, e);
 }
 
-static int read_words(struct arena *a, json *from, const char *key, char ***out,
-                      size_t *n, struct err *e)
-{
-    json *list, *item;
-    size_t i, max;
-
-    if (json_arr(from, key, &list, e) < 0)
-        return -1;
-    *n = yyjson_arr_size(list);
-    *out = arena_alloc(a, (*n + 1) * sizeof **out);
-    yyjson_arr_foreach(list, i, max, item)(*out)[i] =
-        arena_strndup(a, json_as_str(item).ptr, json_as_str(item).len);
-    return 0;
-}
-
 static int read_init_mounts(struct arena *a, json *from, struct pod_init *c,
-                            size_t n_volumes, struct err *e)
+                            const struct attempt_pod *p, struct err *e)
 {
     json *list, *item;
     size_t i, max;
@@ -162,7 +148,8 @@ static int read_init_mounts(struct arena *a, json *from, struct pod_init *c,
         if (json_i64(item, "volume", &volume, e) < 0 ||
             get_str(a, item, "dst", &c->mounts[i].dst, e) < 0)
             return -1;
-        if (volume < 0 || (size_t)volume >= n_volumes)
+        if (volume < 0 || (size_t)volume >= p->n_volumes ||
+            p->volumes[volume].kind != POD_SCRATCH)
             return err_set(e, ERR_CORRUPT,
                            "an init container mounts a volume that is not there");
         c->mounts[i].volume = (size_t)volume;
@@ -170,8 +157,8 @@ static int read_init_mounts(struct arena *a, json *from, struct pod_init *c,
     return 0;
 }
 
-static int read_init(struct arena *a, json *item, struct pod_init *c, size_t n_volumes,
-                     struct err *e)
+static int read_init(struct arena *a, json *item, struct pod_init *c,
+                     const struct attempt_pod *p, struct err *e)
 {
     int64_t memory = 0, cpu = 0;
 
@@ -179,16 +166,16 @@ static int read_init(struct arena *a, json *item, struct pod_init *c, size_t n_v
         json_bool_opt(item, "sideCar", &c->side_car, e) < 0 ||
         get_str(a, item, "cwd", &c->cwd, e) < 0 ||
         get_str(a, item, "user", &c->user, e) < 0 ||
-        read_words(a, item, "lowers", (char ***)(void *)&c->lowers, &c->n_lowers, e) <
-            0 ||
-        read_words(a, item, "argv", &c->argv, &c->n_argv, e) < 0 ||
-        read_words(a, item, "env", &c->env, &c->n_env, e) < 0 ||
-        json_i64(item, "memory", &memory, e) < 0 ||
-        json_i64(item, "cpuMillis", &cpu, e) < 0)
+        json_words_in(a, item, "lowers", (char ***)(void *)&c->lowers, &c->n_lowers,
+                      e) < 0 ||
+        json_words_in(a, item, "argv", &c->argv, &c->n_argv, e) < 0 ||
+        json_words_in(a, item, "env", &c->env, &c->n_env, e) < 0 ||
+        json_i64_in(item, "memory", 0, INT64_MAX, &memory, e) < 0 ||
+        json_i64_in(item, "cpuMillis", 0, UINT32_MAX, &cpu, e) < 0)
         return -1;
     c->memory_bytes = (uint64_t)memory;
     c->cpu_millis = (uint32_t)cpu;
-    return read_init_mounts(a, item, c, n_volumes, e);
+    return read_init_mounts(a, item, c, p, e);
 }
 
 int pod_read_in(struct arena *a, json *from, struct attempt_pod *out, struct err *e)
@@ -213,9 +200,8 @@ int pod_read_in(struct arena *a, json *from, struct attempt_pod *out, struct err
                                                               e) < 0) return -1;
     out->n_inits = yyjson_arr_size(inits);
     out->inits = arena_alloc(a, (out->n_inits + 1) * sizeof(*out->inits));
-    yyjson_arr_foreach(inits, i, max,
-                       item) if (read_init(a, item, &out->inits[i], out->n_volumes, e) <
-                                 0) return -1;
+    yyjson_arr_foreach(inits, i, max, item) if (read_init(a, item, &out->inits[i], out,
+                                                          e) < 0) return -1;
     return 0;
 }
 

@@ -68,11 +68,13 @@ int work_read_in(struct arena *a, json *from, struct attempt_work *out, struct e
     const struct {
         const char *key;
         struct str *to;
-    } texts[] = {{"path", &out->path},       {"name", &out->name},
-                 {"source", &out->source},   {"copyTo", &out->copy_to},
-                 {"artifactName", &f->name}, {"uri", &f->uri},
-                 {"type", &f->type},         {"typeVersion", &f->type_version},
-                 {"artifactKind", &f->kind}, {"digest", &f->digest}};
+        bool record; /* foreign text that is written down and no more: any character */
+    } texts[] = {
+        {"path", &out->path, false},       {"name", &out->name, false},
+        {"source", &out->source, true},    {"copyTo", &out->copy_to, false},
+        {"artifactName", &f->name, false}, {"uri", &f->uri, true},
+        {"type", &f->type, true},          {"typeVersion", &f->type_version, true},
+        {"artifactKind", &f->kind, false}, {"digest", &f->digest, false}};
     int64_t kind = 0, size = 0, files = 0;
     json *metadata;
     struct value *v;
@@ -81,15 +83,20 @@ int work_read_in(struct arena *a, json *from, struct attempt_work *out, struct e
     if (!from)
         return 0;
     for (size_t i = 0; i < N_ELEMS(texts); i++) {
-        if (json_str(from, texts[i].key, texts[i].to, e) < 0)
+        if ((texts[i].record ? json_str : json_cstr)(from, texts[i].key, texts[i].to,
+                                                     e) < 0)
             return -1;
         *texts[i].to = arena_str(a, *texts[i].to);
     }
-    if (json_i64(from, "kind", &kind, e) < 0 || json_i64(from, "size", &size, e) < 0 ||
-        json_i64(from, "files", &files, e) < 0 ||
+    if (json_i64_in(from, "kind", WORK_BOX, WORK_DROP_VOLUME, &kind, e) < 0 ||
+        json_i64_in(from, "size", 0, INT64_MAX, &size, e) < 0 ||
+        json_i64_in(from, "files", 0, INT64_MAX, &files, e) < 0 ||
         json_bool_opt(from, "again", &out->again, e) < 0)
         return -1;
     out->kind = (enum work_kind)kind;
+    if ((out->kind == WORK_MAKE_VOLUME || out->kind == WORK_DROP_VOLUME) &&
+        !str_starts(out->path, "/"))
+        return err_set(e, ERR_CORRUPT, "path: want an absolute path of a volume");
     f->size_bytes = (uint64_t)size;
     f->n_files = (uint64_t)files;
     metadata = json_at(from, "metadata");
