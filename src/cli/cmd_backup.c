@@ -23,69 +23,10 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "cli/carry.h"
+#include "cli/label.h"
 #include "image/image.h"
 #include "lineage/images.h"
 #include "store/gc.h"
-#include "version.h"
-
-#define BACKUP_FILE "backup.json"
-#define BACKUP_VERSION 1
-
-struct backup {
-    char uuid[37];
-    int64_t created_unix_ms;
-    bool there; /* DIR is a backup already */
-};
-
-/* ---- backup.json ---------------------------------------------------------------------------------- */
-
-static int read_label(int dir_fd, const char *dir, struct backup *b, struct err *e)
-{
-    AUTO_BUF struct buf text = {0};
-    AUTO_JSON yyjson_doc *doc = NULL;
-    struct str uuid;
-    int64_t version = 0;
-
-    *b = (struct backup){.there = false};
-    if (fd_read_file(dir_fd, BACKUP_FILE, &text, LIMIT_JSON_BYTES, e) < 0)
-        return e->code == ERR_MISSING ? 0 : err_at(e, "%s", dir);
-    if (json_parse((struct str){buf_str(&text), text.len}, LIMIT_JSON_BYTES, &doc, e) < 0 ||
-        json_i64(yyjson_doc_get_root(doc), "version", &version, e) < 0 ||
-        json_str(yyjson_doc_get_root(doc), "uuid", &uuid, e) < 0 ||
-        json_i64(yyjson_doc_get_root(doc), "createdUnixMs", &b->created_unix_ms, e) < 0)
-        return err_at(e, "%s/%s", dir, BACKUP_FILE);
-    if (version > BACKUP_VERSION)
-        return err_set(e, ERR_INPUT, "%s is a backup of version %lld and this dugout knows up to "
-                                     "%d: use the newer dugout",
-                       dir, (long long)version, BACKUP_VERSION);
-    snprintf(b->uuid, sizeof b->uuid, "%.*s", STR_ARG(uuid));
-    b->there = true;
-    return 0;
-}
-
-static int write_label(const struct carry *x, const char *home, const char *uuid, int64_t created,
-                       struct err *e)
-{
-    AUTO_BUF struct buf text = {0};
-    struct jw w;
-
-    buf_init(&text, 0);
-    jw_init(&w, &text);
-    jw_obj(&w);
-    jw_ki64(&w, "version", BACKUP_VERSION);
-    jw_kstr(&w, "uuid", uuid);
-    jw_ki64(&w, "createdUnixMs", created);
-    jw_kstr(&w, "home", home);
-    jw_kstr(&w, "dugout", DUGOUT_VERSION);
-    jw_ki64(&w, "schema", db_schema_version());
-    jw_key(&w, "notInIt");
-    jw_arr(&w);
-    for (size_t i = 0; i < x->n_damage; i++)
-        jw_strz(&w, x->damage[i]);
-    jw_end_arr(&w);
-    jw_end_obj(&w);
-    return fd_write_file(store_home_fd(x->to), BACKUP_FILE, text.ptr, text.len, 0640, true, e);
-}
 
 static int print_carry(struct cli *c, const struct carry *x, const char *verb, const char *dir)
 {
@@ -121,24 +62,24 @@ static bool is_empty_or_absent(const char *dir)
     return rmdir(dir) == 0 || errno == ENOENT;
 }
 
-static int open_target(struct cli *c, const char *dir, struct store **to, struct backup *b,
-                       struct err *e)
+static int open_target(struct cli *c, const char *dir, struct store **to, struct err *e)
 {
     AUTO_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct label label;
+    bool there = fd >= 0 && label_read(fd, dir, &label, e) == 0;
     char uuid[37];
 
-    *b = (struct backup){.there = false};
-    if (fd >= 0 && read_label(fd, dir, b, e) < 0)
+    if (fd >= 0 && !there && e->code != ERR_MISSING)
         return -1;
-    if (!b->there && !is_empty_or_absent(dir) && faccessat(fd, "tmp/backup", F_OK, 0) < 0)
+    if (!there && !is_empty_or_absent(dir) && faccessat(fd, "tmp/backup", F_OK, 0) < 0)
         return err_set(e, ERR_INPUT, "%s is neither empty nor a backup: name another directory",
                        dir);
     if (db_uuid(c->db, uuid, e) < 0)
         return -1;
-    if (b->there && strcmp(uuid, b->uuid) != 0)
+    if (there && strcmp(uuid, label.uuid) != 0)
         return err_set(e, ERR_INPUT, "%s is the backup of another home (%s): name another "
                                      "directory",
-                       dir, b->uuid);
+                       dir, label.uuid);
     return store_open(dir, to, e);
 }
 
@@ -148,18 +89,18 @@ static int copy_home(struct cli *c, struct carry *x, struct err *e)
     const char *half = arena_printf(&c->a, "%s/tmp/backup", to);
     const char *file = arena_printf(&c->a, "%s/%s", half, DB_FILE);
     AUTO_DB struct db *snapshot = NULL;
-    char uuid[37];
-    int64_t now = clock_unix_ms();
+    struct label label = {.created_unix_ms = clock_unix_ms()};
 
     if (fd_mkdirs(AT_FDCWD, half, 0700, e) < 0 || db_snapshot(c->db, file, e) < 0 ||
-        db_open(half, DB_READ, &snapshot, e) < 0 || db_uuid(snapshot, uuid, e) < 0 ||
+        db_open(half, DB_READ, &snapshot, e) < 0 || db_uuid(snapshot, label.uuid, e) < 0 ||
         carry_contents(x, snapshot, e) < 0 || carry_runs(x, snapshot, e) < 0)
         return -1;
     if (rename(file, arena_printf(&c->a, "%s/%s", to, DB_FILE)) < 0)
         return err_sys(e, errno, "put %s/%s in place", to, DB_FILE);
     if (fsync(store_home_fd(x->to)) < 0)
         return err_sys(e, errno, "make %s durable", to);
-    return write_label(x, c->home, uuid, now, e);
+    return label_write(store_home_fd(x->to), &label,
+                       &(struct label_notes){c->home, x->damage, x->n_damage}, e);
 }
 
 int cmd_backup(struct cli *c)
@@ -167,11 +108,10 @@ int cmd_backup(struct cli *c)
     AUTO_STORE struct store *to = NULL;
     AUTO_FD int one = -1;
     AUTO_FD int target = -1;
-    struct backup b;
     struct carry x = {.a = &c->a};
     struct err e = {0};
 
-    if (cli_open(c, DB_WRITE, &e) < 0 || open_target(c, c->args[0], &to, &b, &e) < 0 ||
+    if (cli_open(c, DB_WRITE, &e) < 0 || open_target(c, c->args[0], &to, &e) < 0 ||
         gc_enter(c->store, &one, &e) < 0 || gc_enter(to, &target, &e) < 0)
         return cli_fail(&e);
     x.from = c->store;
@@ -274,18 +214,19 @@ int cmd_restore(struct cli *c)
     AUTO_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct carry x = {.a = &c->a};
     bool check = opt_flag(c, "check");
-    struct backup b;
+    struct label label;
     struct err e = {0};
 
     if (fd < 0) {
         (void)err_set(&e, ERR_MISSING, "%s is not there or no directory", dir);
         return cli_fail(&e);
     }
-    if (cli_config(c, &e) < 0 || read_label(fd, dir, &b, &e) < 0)
+    if (cli_config(c, &e) < 0)
         return cli_fail(&e);
-    if (!b.there) {
-        (void)err_set(&e, ERR_INPUT, "%s has no %s: it is no backup, or one that never ended", dir,
-                      BACKUP_FILE);
+    if (label_read(fd, dir, &label, &e) < 0) {
+        if (e.code == ERR_MISSING)
+            (void)err_set(&e, ERR_INPUT, "%s has no %s: it is no backup, or one that never ended",
+                          dir, LABEL_FILE);
         return cli_fail(&e);
     }
     if (store_open(dir, &from, &e) < 0)
