@@ -43,6 +43,14 @@ static int compare_versions(const char *a, const char *b)
     return 0;
 }
 
+/* what of a version is one: the image's text goes to a terminal */
+static void copy_version(char out[16], const char *from)
+{
+    size_t n = strspn(from, "0123456789.");
+
+    (void)snprintf(out, 16, "%.*s", n < 15 ? (int)n : 15, from);
+}
+
 static const char *cuda_of(const char *driver)
 {
     for (size_t i = 0; i < N_ELEMS(releases); i++)
@@ -94,7 +102,7 @@ static bool clause_holds(const struct host *h, char *clause, char cuda[16])
     if (holds(compare_versions(is_cuda ? h->cuda : h->driver, value), clause + name))
         return true;
     if (is_cuda && clause[name] == '>')
-        (void)snprintf(cuda, 16, "%s", value);
+        copy_version(cuda, value);
     return false;
 }
 
@@ -162,7 +170,7 @@ enum gpu_require gpu_require(char *const *env, size_t n_env, const char *driver,
         if (strncmp(env[i], "NVIDIA_DISABLE_REQUIRE=", 23) == 0)
             disabled = is_true(eq + 1);
         else if (strncmp(env[i], "CUDA_VERSION=", 13) == 0)
-            (void)snprintf(version, sizeof version, "%.15s", eq + 1);
+            copy_version(version, eq + 1);
         else if (strncmp(env[i], "NVIDIA_REQUIRE_", 15) == 0) {
             asked = true;
             fine = text_holds(&h, eq + 1, cuda) && fine;
