@@ -24,6 +24,8 @@
 #include "gpu/cdi.h"
 #include "gpu/inside.h"
 
+#define MOST_NUMA 1024 /* as Linux is built with at most */
+
 static const char *const vendor_names[GPU_VENDORS] = {"nvidia", "amd", "intel", "tegra",
                                                       "cdi"};
 
@@ -157,6 +159,18 @@ int root_major(const struct gpu_set *s, const char *name)
             return (int)strtol(number.ptr, NULL, 10);
     }
     return -1;
+}
+
+int root_numa(const struct gpu_set *s, const char *pci)
+{
+    char path[96], text[16];
+    long v;
+
+    (void)snprintf(path, sizeof path, "/sys/bus/pci/devices/%.16s/numa_node", pci);
+    if (!root_text(s, path, text, sizeof text))
+        return -1;
+    v = strtol(text, NULL, 10);
+    return v >= 0 && v < MOST_NUMA ? (int)v : -1;
 }
 
 /* ---- building the list ---------------------------------------------------------- */

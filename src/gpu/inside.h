@@ -26,6 +26,9 @@ bool root_has(const struct gpu_set *s, const char *path);
 /* root_major - of a character device as in /proc/devices; -1 when it is not there */
 int root_major(const struct gpu_set *s, const char *name);
 
+/* root_numa - the node of a PCI device; -1 when the kernel does not say */
+int root_numa(const struct gpu_set *s, const char *pci);
+
 struct gpu *gpu_add(struct gpu_set *s, enum gpu_vendor v);
 /* node_add - append a node and look whether the host has it */
 struct gpu_node *node_add(struct gpu_set *s, struct gpu_node **nodes, size_t *n,

@@ -167,16 +167,14 @@ static size_t find_instances(struct gpu_set *s, struct gpu card)
 
 static void read_card(struct gpu_set *s, struct gpu *g, struct str info)
 {
-    char minor[16], excluded[8], path[96], numa[16];
+    char minor[16], excluded[8];
 
     copy_field(info, "Model", g->model, sizeof g->model);
     copy_field(info, "GPU UUID", g->id, sizeof g->id);
     copy_field(info, "Device Minor", minor, sizeof minor);
     copy_field(info, "GPU Excluded", excluded, sizeof excluded);
     g->minor = (unsigned)strtoul(minor, NULL, 10);
-    (void)snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/numa_node", g->pci);
-    if (root_text(s, path, numa, sizeof numa))
-        g->numa = (int)strtol(numa, NULL, 10);
+    g->numa = root_numa(s, g->pci);
     if (minor[0] < '0' || minor[0] > '9' || g->minor >= MINOR_CTL - 1)
         gpu_unusable(g, "the driver says no device minor of it");
     if (strcmp(excluded, "Yes") == 0)

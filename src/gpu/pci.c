@@ -120,7 +120,6 @@ static bool is_known(const struct gpu_set *s, const char *pci)
 static void add_card(struct gpu_set *s, enum gpu_vendor v, const char *pci)
 {
     struct gpu *g = gpu_add(s, v);
-    char path[96], numa[16];
     size_t place = 0;
 
     for (size_t i = 0; i + 1 < s->n; i++)
@@ -128,9 +127,7 @@ static void add_card(struct gpu_set *s, enum gpu_vendor v, const char *pci)
     (void)snprintf(g->pci, sizeof g->pci, "%s", pci);
     (void)snprintf(g->id, sizeof g->id, "%s", pci);
     (void)snprintf(g->name, sizeof g->name, "%zu", place);
-    (void)snprintf(path, sizeof path, DEVICES "/%s/numa_node", pci);
-    if (root_text(s, path, numa, sizeof numa))
-        g->numa = (int)strtol(numa, NULL, 10);
+    g->numa = root_numa(s, pci);
     switch (v) {
     case GPU_AMD:
         read_amd(s, g, render_minor(s, pci));
