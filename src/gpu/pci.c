@@ -158,7 +158,19 @@ int find_pci(struct gpu_set *s, struct err *e)
     for (size_t v = 0; v < N_ELEMS(vendors); v++)
         for (size_t i = 0; i < n; i++) {
             char path[96], vendor[16], class[16];
-            if (!text_ok(pci[i]) || strlen(pci[i]) > 15 || is_known(s, pci[i]))
+            if (!is_address(pci[i]) || is_known(s, pci[i]))
+/* "0000:3b:00.0", "10000:e1:00.0": an address is an id and must not look like a name */
+static bool is_address(const char *z)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t domain = strspn(z, hex);
+
+    return strlen(z) <= 15 && domain >= 4 && z[domain] == ':' &&
+           strspn(z + domain + 1, hex) == 2 && z[domain + 3] == ':' &&
+           strspn(z + domain + 4, hex) == 2 && z[domain + 6] == '.' &&
+           strspn(z + domain + 7, hex) == 1 && !z[domain + 8];
+}
+
                 continue;
             (void)snprintf(path, sizeof path, DEVICES "/%.16s/vendor", pci[i]);
             if (!root_text(s, path, vendor, sizeof vendor) ||
