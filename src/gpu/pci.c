@@ -67,12 +67,27 @@ static bool kfd_properties(struct gpu_set *s, int minor, struct buf *out, char *
     return false;
 }
 
+/* Leases and drains go by ids, so two GPUs never share one. Where the kernel gives two
+ * cards one number, the later stays with its PCI address. */
+static void set_unique_id(const struct gpu_set *s, struct gpu *g, struct str number)
+{
+    char id[GPU_ID_BYTES];
+    unsigned long long v = number.len < 21 ? strtoull(number.ptr, NULL, 10) : 0;
+
+    if (!v)
+        return;
+    (void)snprintf(id, sizeof id, "GPU-%016llx", v);
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->gpus[i].id, id) == 0)
+            return;
+    (void)snprintf(g->id, sizeof g->id, "%s", id);
+}
+
 static void read_amd(struct gpu_set *s, struct gpu *g, int minor)
 {
     AUTO_BUF struct buf props = {0};
     char name[64] = "", path[96];
     int major = root_major(s, "kfd");
-    struct str unique;
 
     buf_init(&props, LIMIT_GPU_TEXT);
     (void)snprintf(path, sizeof path, DEVICES "/%s/product_name", g->pci);
@@ -83,10 +98,8 @@ static void read_amd(struct gpu_set *s, struct gpu *g, int minor)
     }
     if (!root_text(s, path, g->model, sizeof g->model) || !g->model[0])
         (void)snprintf(g->model, sizeof g->model, "AMD %s", name);
-    unique = text_field((struct str){buf_str(&props), props.len}, "unique_id");
-    if (unique.len && unique.len < 21 && strtoull(unique.ptr, NULL, 10))
-        (void)snprintf(g->id, sizeof g->id, "GPU-%016llx",
-                       strtoull(unique.ptr, NULL, 10));
+    set_unique_id(s, g,
+                  text_field((struct str){buf_str(&props), props.len}, "unique_id"));
     g->minor = (unsigned)minor;
     (void)node_add(s, &g->nodes, &g->n_nodes, (unsigned)major, 0, "/dev/kfd");
     (void)node_add(s, &g->nodes, &g->n_nodes, DRM_MAJOR, g->minor, "/dev/dri/renderD%d",
@@ -146,6 +159,18 @@ static void add_card(struct gpu_set *s, enum gpu_vendor v, const char *pci)
     }
 }
 
+/* "0000:3b:00.0", "10000:e1:00.0": an address is an id and must not look like a name */
+static bool is_address(const char *z)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t domain = strspn(z, hex);
+
+    return strlen(z) <= 15 && domain >= 4 && z[domain] == ':' &&
+           strspn(z + domain + 1, hex) == 2 && z[domain + 3] == ':' &&
+           strspn(z + domain + 4, hex) == 2 && z[domain + 6] == '.' &&
+           strspn(z + domain + 7, hex) == 1 && !z[domain + 8];
+}
+
 int find_pci(struct gpu_set *s, struct err *e)
 {
     static const struct {
@@ -159,18 +184,6 @@ int find_pci(struct gpu_set *s, struct err *e)
         for (size_t i = 0; i < n; i++) {
             char path[96], vendor[16], class[16];
             if (!is_address(pci[i]) || is_known(s, pci[i]))
-/* "0000:3b:00.0", "10000:e1:00.0": an address is an id and must not look like a name */
-static bool is_address(const char *z)
-{
-    static const char hex[] = "0123456789abcdef";
-    size_t domain = strspn(z, hex);
-
-    return strlen(z) <= 15 && domain >= 4 && z[domain] == ':' &&
-           strspn(z + domain + 1, hex) == 2 && z[domain + 3] == ':' &&
-           strspn(z + domain + 4, hex) == 2 && z[domain + 6] == '.' &&
-           strspn(z + domain + 7, hex) == 1 && !z[domain + 8];
-}
-
                 continue;
             (void)snprintf(path, sizeof path, DEVICES "/%.16s/vendor", pci[i]);
             if (!root_text(s, path, vendor, sizeof vendor) ||
