@@ -43,7 +43,7 @@ static int parse(struct str text, struct label *out, int64_t *version, struct er
         json_i64_in(root, "createdUnixMs", 0, INT64_MAX, &got.created_unix_ms, e) < 0)
         return -1;
     if (!is_uuid(uuid))
-        return err_set(e, ERR_CORRUPT, "uuid: want one in lower case");
+        return err_set(e, ERR_CORRUPT, "uuid: want a UUID in lower case");
     memcpy(got.uuid, uuid.ptr, 36);
     got.uuid[36] = 0;
     *out = got;
