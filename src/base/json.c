@@ -204,7 +204,7 @@ int json_obj(json *root, const char *path, json **out, struct err *e)
 int json_words_in(struct arena *a, json *root, const char *path, char ***out, size_t *n,
                   struct err *e)
 {
-    json *list, *item;
+    json *list = NULL, *item;
     size_t i, max;
     char **words;
 

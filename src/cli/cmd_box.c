@@ -294,7 +294,7 @@ int cmd_box(struct cli *c)
 
     if (cli_open(c, DB_READ, &e) < 0 || cli_find_image(c, c->args[0], &row, &e) < 0 ||
         image_open_in(&c->a, c->store, row.config_hex, &img, &e) < 0 ||
-        fill_limits(c, &s, &e) < 0 || fill_mounts(c, &s, &e) < 0)
+        image_pin(c->store, &img, &e) < 0 || fill_limits(c, &s, &e) < 0 || fill_mounts(c, &s, &e) < 0)
         return (void)cli_fail(&e), BOX_FAILED;
     s.lowers = (const char *const *)img.layers;
     s.n_lowers = img.n_layers;

@@ -218,6 +218,20 @@ int image_open_in(struct arena *a, struct store *s, const char *config_hex,
     return 0;
 }
 
+int image_pin(struct store *s, const struct image *img, struct err *e)
+{
+    for (size_t i = 0; i < img->n_layers; i++) {
+        const char *end = strrchr(img->layers[i], '/'); /* ".../layers/ID/fs" */
+        char id[DIGEST_HEX];
+        int held; /* as long as we live */
+
+        (void)snprintf(id, sizeof id, "%.64s", end - 64);
+        if (store_pin(s, STORE_LAYERS, id, &held, e) < 0)
+            return err_at(e, "image %.12s: load it again", img->config_hex);
+    }
+    return 0;
+}
+
 /* the layer archives that a manifest names */
 static int mark_manifest(struct store *s, const char *hex, struct digest_set *blobs,
                          struct err *e)

@@ -159,6 +159,9 @@ struct image {
  */
 int image_open_in(struct arena *a, struct store *s, const char *config_hex,
                   struct image *out, struct err *e);
+/* image_pin - keep its layers from gc until this process ends, for a box that no row names: its image
+ * may be removed, or its name given to a new one, while it runs. ERR_MISSING when one has just gone. */
+int image_pin(struct store *s, const struct image *img, struct err *e);
 
 /* image_mark - add what an image needs to the sets that gc keeps. What is missing is no
  * error. manifest_hex may be NULL. */

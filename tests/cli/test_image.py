@@ -219,3 +219,17 @@ def test_a_removed_image_is_gone_after_gc(bare, busybox, tmp_path):
     assert bare("box", "made:1", "--", "true").rc == 125
     bare.ok("gc", "--grace", "0s")
     assert not [p for p in (bare.home / "layers").iterdir() if p.is_dir()]
+
+
+def test_a_box_keeps_its_layers_though_its_image_goes(bare, busybox, tmp_path):
+    bare.ok("image", "load", docker_archive(
+        tmp_path / "a.tar", [busybox, layer(("etc/later", b"still here\n", 0o644))]))
+    box = bare.start("box", "-i", "made:1", "--", "sh", "-c", "echo up; read x; cat /etc/later",
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert box.stdout.readline() == "up\n"
+    bare.ok("image", "rm", "made:1")
+    bare.ok("gc", "--grace", "0s")
+    out, _ = box.communicate("go\n", timeout=300)
+    assert (box.returncode, out) == (0, "still here\n")
+    bare.ok("gc", "--grace", "0s")
+    assert not [p for p in (bare.home / "layers").iterdir() if p.is_dir()]
