@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lowers.c - the layers of a task's box: those of its image, and two of our own around them
+/* lowers.c - the layers of a box: those of its image, and some of our own around them
  *
- *     runs/RUN/etc/IMAGE.NAME.BOOT on top: hosts, hostname, resolv.conf; one for all boxes of a run with
- *                               the same image and host name, such as the turns of a loop
+ *     runs/RUN/etc/IMAGE.NAME.BOOT   on top: hosts, hostname, resolv.conf; one for all boxes of a run
+ *                                    with the same image and host name, such as the turns of a loop
  *     the image's layers
- *     layers/bottom/fs          below all: directories that KFP promises to tasks
+ *     layers/bottom/fs               below all: directories that KFP promises to tasks
  *
- * and those of a box without a run:
+ * and for a box without a run:
  *
- *     layers/ID/etc             on top: the same three files above the etc/ of layer ID, the topmost
- *                               one that has any; it looks the same to all boxes, and goes with the layer
+ *     layers/ID/etc                  on top: the same three files above the etc/ of layer ID, the
+ *                                    topmost that has any. They are the same for every such box, and
+ *                                    go with the layer
  *     the image's layers
  *
  * KFP gives a task empty, world-writable /minio, /gcs and /s3 and places for caches at the root,
