@@ -196,8 +196,11 @@ int box_finish(struct box *b, struct box_result *out, struct err *e)
 
 /* ---- closing ------------------------------------------------------------------------------------------------------ */
 
-static void end_processes(struct box *b)
+void box_take_down(struct box *b)
 {
+    static const char *const names[] = {"upper", "work", "root"};
+    struct err ignored;
+
     if (b->pid > 0 && !b->reaped) {
         (void)box_kill(b);
         while (waitpid(b->pid, NULL, __WALL) < 0 && errno == EINTR)
@@ -207,28 +210,12 @@ static void end_processes(struct box *b)
     close_fd(&b->sock);
     close_fd(&b->root_fd);
     close_fd(&b->tty_fd);
-    b->pid = -1;
-    b->reaped = false;
-}
-
-void box_take_down(struct box *b)
-{
-    static const char *const names[] = {"upper", "work", "root"};
-    struct err ignored;
-
-    end_processes(b);
     for (size_t i = 0; b->scratch_fd >= 0 && i < N_ELEMS(names); i++)
         (void)box_remove_tree_as(b->userns_fd, b->ids.kind == IDS_ONE, b->scratch_fd, names[i],
                                  &ignored);
     close_fd(&b->userns_fd);
-}
-
-static void let_go(struct box *b)
-{
-    close_fd(&b->userns_fd);
-    close_fd(&b->scratch_fd);
-    cg_release(&b->cgroup);
-    free(b);
+    b->pid = -1;
+    b->reaped = false;
 }
 
 void box_close(struct box *b)
@@ -236,15 +223,9 @@ void box_close(struct box *b)
     if (!b)
         return;
     box_take_down(b);
-    let_go(b);
-}
-
-void box_close_but_scratch(struct box *b)
-{
-    if (!b)
-        return;
-    end_processes(b);
-    let_go(b);
+    close_fd(&b->scratch_fd);
+    cg_release(&b->cgroup);
+    free(b);
 }
 
 void box_abandon(struct box *b)
@@ -253,5 +234,8 @@ void box_abandon(struct box *b)
     close_fd(&b->sock);
     close_fd(&b->root_fd);
     close_fd(&b->tty_fd);
-    let_go(b);
+    close_fd(&b->userns_fd);
+    close_fd(&b->scratch_fd);
+    cg_release(&b->cgroup);
+    free(b);
 }

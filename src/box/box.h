@@ -249,10 +249,6 @@ int box_disk_usage(const struct box *b, int dir_fd, const char *const *names, si
  * Accepts NULL. */
 void box_close(struct box *b);
 
-/* box_close_but_scratch - the same, but what lies in scratch stays: for a caller who removes it
- * himself when nobody waits any more, with box_remove_tree(). Accepts NULL. */
-void box_close_but_scratch(struct box *b);
-
 /* box_remove_tree - as fd_remove_tree, also for files of the ids of an ordinary user's
  * range, by a helper in a user namespace. Absent is success. ERR_SYS. */
 int box_remove_tree(int dir_fd, const char *name, struct err *e);

@@ -266,7 +266,7 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     attend(b, s, &stop, signals);
     cook_terminal();
     rc = box_finish(b, &r, e);
-    box_close_but_scratch(b);
+    box_close(b);
     if (rc < 0)
         return -1;
     if (r.oom) {
@@ -321,9 +321,8 @@ int cmd_box(struct cli *c)
     s.scratch = arena_printf(&c->a, "%s/tmp/%s", c->home, name);
     rc = run_box(c, &s, &e);
     gpus_lent_done(gpus);
-    store_put_off(c->store); /* what the command wrote may take long to remove */
-    (void)store_drop_later(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
-    store_drop_apart(c->store);
+    if (unlinkat(store_dir_fd(c->store, STORE_TMP), name, AT_REMOVEDIR) < 0)
+        (void)store_drop(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
     if (rc < 0) {
         (void)cli_fail(&e);
         return box_start_status(&e);

@@ -95,11 +95,10 @@ int store_drop(struct store *s, int dir_fd, const char *name, struct err *e);
 /* store_shut - make the mode of the directory NAME of dir_fd 0700; true when it was another. Who may
  * read a home must not reach places in it that an image or a task has opened to everybody. */
 bool store_shut(int dir_fd, const char *name);
-/* store_put_off - from now on what store_drop_later drops, as tree_put does with directories that
- * are known, only moves to trash/. store_drop_apart removes it in a child that outlives the caller
- * and holds nothing; when it is never called, gc does */
+/* store_put_off - from now on directories that tree_put drops, because they are known, only move
+ * to trash/. store_drop_apart removes them in a child that outlives the caller and holds
+ * nothing; when it is never called, gc does */
 void store_put_off(struct store *s);
-int store_drop_later(struct store *s, int dir_fd, const char *name, struct err *e);
 void store_drop_apart(struct store *s);
 /* store_pin - keep layers/<hex> or checkouts/<hex> from gc while *gives_fd is open
  * (several may); ERR_MISSING when it is not there */

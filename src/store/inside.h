@@ -53,6 +53,8 @@ void store_unique(struct store *s, const char *prefix, char name[STORE_TMP_NAME]
 /* store_remove_tree - as fd_remove_tree, by the function of store_set_remove */
 int store_remove_tree(const struct store *s, int dir_fd, const char *name, struct err *e);
 
+/* store_drop_later - as store_drop; after store_put_off it is only moved to trash/ */
+int store_drop_later(struct store *s, int dir_fd, const char *name, struct err *e);
 void drop_forget(struct store *s);
 
 /* what the probe found out, in locks/ */
