@@ -220,6 +220,7 @@ def copies(rootfs, n, path):
         for i in range(n):
             for m in tar.getmembers():
                 m = copy.copy(m)
+                m.pax_headers = {}  # long names, which tarfile would take from there
                 if i:
                     m.name = "%d/%s" % (i, m.name)
                     m.linkname = "%d/%s" % (i, m.linkname) if m.islnk() else m.linkname
@@ -579,6 +580,14 @@ ROWS = {"box": Bench.box, "dirty": Bench.dirty, "memory": Bench.memory, "chain":
         "lineage": Bench.lineage}
 
 
+def unmount_below(path):
+    """podman mounts its storage on itself."""
+    with open("/proc/self/mounts") as f:
+        for at in [x.split()[1] for x in f]:
+            if at.startswith(path + "/"):
+                subprocess.run(["umount", "-l", at], check=False)
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="b-", dir="/tmp") as d:
         bench = Bench(pathlib.Path(d))
@@ -588,8 +597,7 @@ def main():
             len(cpu), cpu[0] if cpu else os.uname().machine, os.getloadavg()[0]))
         for name in os.environ.get("BENCH_ROWS", ",".join(ROWS)).split(","):
             ROWS[name](bench)
-        subprocess.run(["podman", "--root", d + "/p", "--runroot", d + "/pr", "system", "reset",
-                        "-f"], capture_output=True)
+        unmount_below(d)
 
 
 if __name__ == "__main__":
