@@ -321,8 +321,7 @@ int cmd_box(struct cli *c)
     s.scratch = arena_printf(&c->a, "%s/tmp/%s", c->home, name);
     rc = run_box(c, &s, &e);
     gpus_lent_done(gpus);
-    if (unlinkat(store_dir_fd(c->store, STORE_TMP), name, AT_REMOVEDIR) < 0)
-        (void)store_drop(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
+    (void)store_drop(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
     if (rc < 0) {
         (void)cli_fail(&e);
         return box_start_status(&e);

@@ -35,6 +35,8 @@ int store_drop(struct store *s, int dir_fd, const char *name, struct err *e)
 {
     char trash[STORE_TMP_NAME];
 
+    if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0) /* nothing in it: no need to go by trash/ */
+        return 0;
     store_unique(s, "drop", trash);
     if (renameat(dir_fd, name, s->dirs[STORE_TRASH], trash) < 0) {
         if (errno == ENOENT)
