@@ -177,6 +177,7 @@ define module
 $(B)/test/lib/$(1).a: $(call obj,test,$(filter src/$(1)/%,$(SRC))) src/$(1)/
 uses_$(1) := $(filter $(shell tests/layers.sh --uses $(1)),$(MODULES))
 endef
+uses_vendor := base# vendor/isa-l.c asks base/cpu.h
 define unit
 $(1): $(call obj,test,tests/unit/$(notdir $(1)).c) $(TEST_LIBS) \
     $(patsubst %,$(B)/test/lib/%.a,$(if $(filter $(call module_of,$(1)),$(MODULES) vendor),\
@@ -193,7 +194,8 @@ $(REPLAY): $(B)/test/replay/%: $(call obj,test,tests/fuzz/%.c tests/fuzz/replay_
 	$(call say,LD,$@) $(TEST_LD)
 $(B)/fuzz/fuzz.a: $(call obj,fuzz,$(filter-out $(MAIN),$(SRC)))
 $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(call obj,fuzz,tests/fuzz/%.c) $(B)/fuzz/fuzz.a $(FUZZ_LIBS)
-	$(call say,LD,$@) $(CLANG) -no-pie -fsanitize=address,undefined,fuzzer -o $@ $^ -lm
+	$(call say,LD,$@) $(CLANG) -no-pie -fsanitize=address,undefined,fuzzer -o $@ \
+	    -Wl,--start-group $^ -Wl,--end-group -lm
 
 # ---- goals ---------------------------------------------------------------------------------
 .PHONY: all check cli cli-ubsan kills test-programs fuzz fuzz-run fuzz-seeds test demo bench release deps lint format clean

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "crc.h"
 #include "igzip_checksums.h"
 #include "igzip_lib.h"
@@ -28,19 +29,18 @@ uint32_t crc32_gzip_refl_by8_02(uint32_t, const unsigned char *, uint64_t);
 
 int decode_huffman_code_block_stateless(struct inflate_state *state, uint8_t *start_out)
 {
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-        __builtin_cpu_supports("bmi"))
+    if (cpu_has(CPU_AVX2) && cpu_has(CPU_BMI2) && cpu_has(CPU_BMI))
         return decode_huffman_code_block_stateless_04(state, start_out);
-    if (__builtin_cpu_supports("sse4.2"))
+    if (cpu_has(CPU_SSE4_2))
         return decode_huffman_code_block_stateless_01(state, start_out);
     return decode_huffman_code_block_stateless_base(state, start_out);
 }
 
 uint32_t crc32_gzip_refl(uint32_t seed, const unsigned char *buf, uint64_t len)
 {
-    if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx"))
+    if (cpu_has(CPU_PCLMUL) && cpu_has(CPU_AVX))
         return crc32_gzip_refl_by8_02(seed, buf, len);
-    if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.2"))
+    if (cpu_has(CPU_PCLMUL) && cpu_has(CPU_SSE4_2))
         return crc32_gzip_refl_by8(seed, buf, len);
     return crc32_gzip_refl_base(seed, (unsigned char *)buf, len);
 }

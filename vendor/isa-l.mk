@@ -1,7 +1,7 @@
 # isa-l: igzip's inflate. With nasm on x86-64 its assembly, else its portable C; which routine
 # runs is chosen in vendor/isa-l.c.
 isa-l_FILES := igzip/igzip_inflate.c igzip/adler32_base.c igzip/hufftables_c.c crc/crc_base.c
-isa-l_CFLAGS := -I$(B)/src/isa-l/include -I$(B)/src/isa-l/igzip
+isa-l_CFLAGS := -Isrc -I$(B)/src/isa-l/include -I$(B)/src/isa-l/igzip
 isa-l_NASMFLAGS := -I$(B)/src/isa-l/include/ -I$(B)/src/isa-l/igzip/
 isa-l_HEADERS := include/igzip_lib.h include/crc.h
 ifneq ($(and $(filter x86_64,$(shell uname -m)),$(shell command -v nasm)),)

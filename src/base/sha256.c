@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sha256.c - SHA-256 of FIPS 180-4, also with the SHA instructions of x86-64
  *
- * Two functions do whole blocks, chosen once by cpuid (musl has no ifunc). The portable
+ * Two functions do whole blocks, chosen once by what the processor has (musl has no ifunc). The portable
  * one is section 6.2 of the standard with its loops unrolled, so that eight variables
  * can stay in registers. The other goes by Intel's description of SHA256RNDS2 (two
  * rounds on state words ABEF and CDGH) and SHA256MSG1/MSG2 (message schedule, four
@@ -11,8 +11,9 @@
 
 #include <stdio.h>
 
+#include "base/cpu.h"
+
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -85,15 +86,6 @@ static void blocks_portable(uint32_t state[8], const uint8_t *p, size_t n)
 }
 
 #if defined(__x86_64__)
-static bool cpu_has_sha(void)
-{
-    unsigned a, b, c, d;
-
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_1) || !(c & bit_SSSE3))
-        return false;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA);
-}
-
 __attribute__((target("sha,sse4.1,ssse3"))) static void
 blocks_sha_ni(uint32_t state[8], const uint8_t *p, size_t n)
 {
@@ -144,7 +136,7 @@ static void blocks(uint32_t state[8], const uint8_t *p, size_t n)
     static int fast = -1;
 
     if (fast < 0)
-        fast = cpu_has_sha();
+        fast = cpu_has(CPU_SHA) && cpu_has(CPU_SSE4_1) && cpu_has(CPU_SSSE3);
     if (fast) {
         blocks_sha_ni(state, p, n);
         return;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "base/cpu.h"
 #include "base/mem.h"
 
 /* uname(2) has words of its own */
@@ -25,16 +26,12 @@ static const struct {
 
 static int amd64_level(void)
 {
-#ifdef __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
+    if (cpu_has(CPU_AVX512F) && cpu_has(CPU_AVX512BW) && cpu_has(CPU_AVX512VL))
         return 4;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (cpu_has(CPU_AVX2) && cpu_has(CPU_FMA))
         return 3;
-    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
+    if (cpu_has(CPU_SSE4_2) && cpu_has(CPU_POPCNT))
         return 2;
-#endif
     return 1;
 }
 
