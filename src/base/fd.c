@@ -50,17 +50,11 @@ int fd_write_all(int fd, const void *bytes, size_t len, struct err *e)
 
 int fd_read_all(int fd, struct buf *out, size_t max_bytes, struct err *e)
 {
-    AUTO_FREE char *chunk = NULL;
+    char chunk[16 * KIB]; /* not from the heap: a page mapped and unmapped costs more than a small file */
     const size_t start = out->len;
-    size_t size = 64 * KIB;
-    struct stat st;
-
-    if (fstat(fd, &st) == 0 && st.st_size < 4096) /* small, or of /proc or a pipe, which say 0 */
-        size = 4096;
-    chunk = xalloc(size);
 
     for (;;) {
-        ssize_t n = read(fd, chunk, size);
+        ssize_t n = read(fd, chunk, sizeof chunk);
         if (n < 0 && errno == EINTR)
             continue;
         if (n == 0)
@@ -77,10 +71,6 @@ int fd_read_all(int fd, struct buf *out, size_t max_bytes, struct err *e)
         if (out->overflow) {
             (void)err_set(e, ERR_LIMIT, "more than %zu bytes", out->max_bytes);
             break;
-        }
-        if ((size_t)n == size && size < 64 * KIB) {
-            free(chunk);
-            chunk = xalloc(size = 64 * KIB);
         }
     }
     if (out->ptr) { /* half a file is nobody's output */

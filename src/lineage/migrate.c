@@ -44,7 +44,11 @@ int schema_latest(const char *text)
 
 int db_schema_version(void)
 {
-    return schema_latest(asset_schema_start);
+    static int latest;
+
+    if (!latest)
+        latest = schema_latest(asset_schema_start);
+    return latest;
 }
 
 int pragma_i64(struct db *d, const char *sql, int64_t *out, struct err *e)
