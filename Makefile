@@ -48,6 +48,8 @@ FLAVOURS := ship ubsan test fuzz
 # src/box/init.c is PID 1 of a box, a program of its own that the binary carries.
 INIT := $(wildcard src/box/init.c)
 MAIN := $(wildcard src/main.c)
+# HOT is what supervisors run: see src/run/cold.c.
+HOT := $(filter-out src/run/cold.c,$(foreach m,base run box store,$(wildcard src/$(m)/*.c)))
 SRC := $(filter-out $(INIT),$(wildcard src/*.c src/*/*.c src/*/*.S))
 DIRS := $(wildcard src/*/)
 MODULES := $(sort $(foreach s,$(filter-out $(MAIN),$(SRC)),$(word 2,$(subst /, ,$(s)))))
@@ -148,8 +150,10 @@ endef
 $(foreach f,$(FLAVOURS),$(eval $(call flavour,$(f))))
 
 # ---- the binary ----------------------------------------------------------------------------
-# The debug binary keeps its symbols; the shipped one is the same, stripped and checked.
-$(B)/dugout.debug: $(call obj,ship,$(SRC)) $(SHIP_LIBS) $(DIRS)
+# The debug binary keeps its symbols; the shipped one is the same, stripped and checked. What
+# supervisors run lies together at its beginning, with what these need of libc: src/run/cold.c.
+$(B)/dugout.debug: $(call obj,ship,$(filter-out $(INIT),$(HOT))) $(B)/lib-ship/yyjson.a $(MUSL_LIBC) \
+    $(call obj,ship,src/run/cold.c $(SRC)) $(SHIP_LIBS) $(DIRS)
 	$(call say,LD,$@) $(MUSL_GCC) $(LDFLAGS_MUSL) -Wl,-Map=$(B)/dugout.map -o $@ \
 	    $(filter %.o %.a,$^)
 $(B)/dugout: $(B)/dugout.debug

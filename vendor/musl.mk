@@ -1,6 +1,7 @@
 # musl: the C library of the shipped binary. musl-gcc is gcc with musl's headers and crt files.
 # Its own configure and make build it, in half a minute.
 MUSL_GCC := $(B)/musl/bin/musl-gcc
+MUSL_LIBC := $(B)/musl/lib/libc.a
 
 $(MUSL_GCC): vendor/musl.mk
 	@echo "  MUSL    $@"
@@ -11,3 +12,4 @@ $(MUSL_GCC): vendor/musl.mk
 	+@$(MAKE) -s -C $(B)/musl-obj install >$(B)/musl-obj/build.log 2>&1 || \
 	    { tail -n 20 $(B)/musl-obj/build.log; exit 1; }
 	@touch $@
+$(MUSL_LIBC): | $(MUSL_GCC) ;

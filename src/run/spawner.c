@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/limits.h"
 #include "box/box.h"
+#include "run/cold.h"
 #include "run/supervisor.h"
 
 struct answer {
@@ -161,6 +162,7 @@ int spawner_start(int *gives_fd, struct err *e)
         (void)signal(SIGPIPE, SIG_IGN);
         (void)signal(SIGCHLD, SIG_IGN);
         block_stops();
+        cold_code_part();
         spawner_loop(sv[1]);
     }
     (void)close(sv[1]);
