@@ -30,9 +30,9 @@
 /* ---- adding --------------------------------------------------------------------- */
 
 #define ADD(w, list, count)                                                            \
-    (w->g->x.list = arena_grow(w->a, (void *)(uintptr_t)w->g->x.list, &w->g->x.count,  \
-                               sizeof(*w->g->x.list)),                                 \
-     (void *)(uintptr_t)&w->g->x.list[w->g->x.count - 1])
+    ((w)->g->x.list = arena_grow((w)->a, (void *)(uintptr_t)(w)->g->x.list,            \
+                                 &(w)->g->x.count, sizeof(*(w)->g->x.list)),           \
+     (void *)(uintptr_t) & (w)->g->x.list[(w)->g->x.count - 1])
 
 static const char *on_host(struct granting *w, const char *path)
 {

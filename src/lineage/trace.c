@@ -92,11 +92,58 @@ struct look {
     size_t search;
 };
 
+/* the edge that a line for `next` shows: over what is hidden, a role would be one in
+ * somebody else's task */
+static size_t read_of(const struct look *k, const struct below *at, size_t start,
+                      size_t edge, size_t next)
+{
+    bool task = k->l->nodes[next].is_task;
+
+    if (task ? at->node != start : at->read == SIZE_MAX)
+        return SIZE_MAX;
+    return !task && k->dir == DB_DOWN ? at->read : edge;
+}
+
+/* one step from `at`: onto *out what is shown, onto *stack what is only passed. How
+ * many edges there are */
+static size_t step_from(struct look *k, size_t start, const struct below *at,
+                        struct belows *stack, struct belows *out)
+{
+    const struct lineage *l = k->l;
+    size_t first = k->fan->first[at->node], met = 0;
+
+    for (size_t i = k->fan->first[at->node + 1];
+         i-- > first;) { /* the stack turns it round */
+        size_t edge = k->fan->edges[i], next = far_end(&l->edges[edge], k->dir);
+
+        if (!on_the_way(l, next, k->dir))
+            continue;
+        met++;
+        if (k->stamp[next] == k->search)
+            continue;
+        k->stamp[next] = k->search;
+        if (!l->nodes[next].is_task && l->nodes[next].shown)
+            below_add(out, next, l->edges[edge].reused ? at->node : SIZE_MAX,
+                      read_of(k, at, start, edge, next));
+        else
+            below_add(stack, next, SIZE_MAX, read_of(k, at, start, edge, next));
+    }
+    return met;
+}
+
+static void turn_round(struct below *items, size_t n)
+{
+    for (size_t i = 0, j = n; i + 1 < j; i++, j--) {
+        struct below t = items[i];
+        items[i] = items[j - 1];
+        items[j - 1] = t;
+    }
+}
+
 /* what hangs below `node`, through tasks and whatever is not shown; an own stack, since
  * hidden chains can be long */
 static void below_of(struct look *k, size_t node, struct belows *out)
 {
-    const struct lineage *l = k->l;
     struct belows stack = {0};
 
     k->search++;
@@ -104,36 +151,11 @@ static void below_of(struct look *k, size_t node, struct belows *out)
     below_add(&stack, node, SIZE_MAX, SIZE_MAX);
     while (stack.n) {
         struct below at = stack.items[--stack.n];
-        size_t from = out->n, first = k->fan->first[at.node];
-        size_t last = k->fan->first[at.node + 1], met = 0;
+        size_t from = out->n, met = step_from(k, node, &at, &stack, out);
+        const struct lineage_node *x = &k->l->nodes[at.node];
 
-        for (size_t i = last; i-- > first;) { /* backwards: the stack turns it round */
-            const struct lineage_edge *x = &l->edges[k->fan->edges[i]];
-            size_t next = far_end(x, k->dir);
-            size_t read = k->fan->edges[i];
-            if (!on_the_way(l, next, k->dir))
-                continue;
-            met++;
-            /* over what is hidden, a role would be one in somebody else's task */
-            if (l->nodes[next].is_task ? at.node != node : at.read == SIZE_MAX)
-                read = SIZE_MAX;
-            else if (!l->nodes[next].is_task && k->dir == DB_DOWN)
-                read = at.read;
-            if (k->stamp[next] == k->search)
-                continue;
-            k->stamp[next] = k->search;
-            if (!l->nodes[next].is_task && l->nodes[next].shown)
-                below_add(out, next, x->reused ? at.node : SIZE_MAX, read);
-            else
-                below_add(&stack, next, SIZE_MAX, read);
-        }
-        for (size_t i = from, j = out->n; i + 1 < j; i++, j--) {
-            struct below t = out->items[i];
-            out->items[i] = out->items[j - 1];
-            out->items[j - 1] = t;
-        }
-        if (l->nodes[at.node].is_task && !met && l->nodes[at.node].shown &&
-            k->dir == DB_DOWN)
+        turn_round(out->items + from, out->n - from);
+        if (x->is_task && !met && x->shown && k->dir == DB_DOWN)
             below_add(out, at.node, SIZE_MAX, at.read);
     }
     free(stack.items);

@@ -292,69 +292,85 @@ static bool is_dark(const struct binding *all, size_t n, const uint8_t *dark, st
     return false;
 }
 
+/* what is bound, as it comes; a null counts as if it were not bound */
+static int resolve_bound(struct graph *g, struct task *t, const struct binding *b, struct err *e)
+{
+    const struct param_def *def = io_param(&t->def->component->in, b->name);
+    const struct value *v = fetch_param(g, t, &b->from);
+
+    if (select_part(g, &b->from, &v, e) < 0)
+        return err_at(e, "input %.*s", STR_ARG(b->name));
+    if ((v && v->kind != VALUE_NULL) || !def) {
+        if (v)
+            io_values_add_param(g->a, &t->in, b->name, *v);
+        return 0;
+    }
+    if (!def->optional && !def->default_value)
+        return err_set(e, ERR_INPUT, "input %.*s is required, and %.*s%s%.*s gave no value",
+                       STR_ARG(b->name), STR_ARG(b->from.task),
+                       b->from.task.len ? " output " : "pipeline input ", STR_ARG(b->from.name));
+    return 0;
+}
+
+static int check_literals(const struct param_def *def, const struct value *v, struct err *e)
+{
+    AUTO_BUF struct buf text = {0};
+
+    for (size_t i = 0; i < def->n_literals; i++)
+        if (value_equal(&def->literals[i], v))
+            return 0;
+    if (!def->n_literals)
+        return 0;
+    buf_init(&text, 200);
+    value_text(&text, v);
+    return err_set(e, ERR_INPUT, "input %.*s: %s is none of its allowed values", STR_ARG(def->name),
+                   buf_str(&text));
+}
+
+/* the default where nothing is bound, and whether the value may be one of this input */
+static int settle_param(struct graph *g, struct task *t, const struct param_def *def,
+                        struct err *e)
+{
+    struct value *v = io_values_param(&t->in, def->name);
+
+    if (!v && def->default_value)
+        io_values_add_param(g->a, &t->in, def->name, *def->default_value);
+    else if (!v && !def->optional && def->type != PARAM_TASK_CONFIG)
+        return err_set(e, ERR_INPUT, "input %.*s is required, and nothing gives it",
+                       STR_ARG(def->name));
+    else if (!v && task_is_group(t))
+        io_values_add_param(g->a, &t->in, def->name, (struct value){.kind = VALUE_NULL});
+    v = io_values_param(&t->in, def->name);
+    if (!v || v->kind == VALUE_NULL)
+        return 0;
+    if (check_literals(def, v, e) < 0)
+        return -1;
+    if (value_check_in(g->a, def->type, v, e) < 0)
+        return err_at(e, "input %.*s", STR_ARG(def->name));
+    return 0;
+}
+
 /* dark: by binding, NULL when all is known */
 static int resolve_params(struct graph *g, struct task *t, const uint8_t *dark, struct err *e)
 {
-    const struct io_defs *in = &t->def->component->in;
-    uint8_t *seen = arena_alloc(g->a, t->def->n_params + 1);
+    const struct task_def *d = t->def;
+    const struct io_defs *in = &d->component->in;
+    uint8_t *seen = arena_alloc(g->a, d->n_params + 1);
 
-    for (size_t i = 0; i < t->def->n_params; i++) {
-        const struct binding *b = &t->def->params[i];
-        const struct param_def *def = io_param(in, b->name);
-        const struct value *v = dark && dark[i] ? NULL : fetch_param(g, t, &b->from);
-
-        if (dark && dark[i])
-            continue;
-        if (select_part(g, &b->from, &v, e) < 0)
-            return err_at(e, "input %.*s", STR_ARG(b->name));
-        if ((!v || v->kind == VALUE_NULL) && def) {
-            if (!def->optional && !def->default_value)
-                return err_set(e, ERR_INPUT,
-                               "input %.*s is required, and %.*s%s%.*s gave no value",
-                               STR_ARG(b->name), STR_ARG(b->from.task),
-                               b->from.task.len ? " output " : "pipeline input ",
-                               STR_ARG(b->from.name));
-            continue; /* as if it were not bound: the default, or left out */
-        }
-        if (v)
-            io_values_add_param(g->a, &t->in, b->name, *v);
-    }
-    for (size_t i = 0; i < t->def->n_params; i++)
+    for (size_t i = 0; i < d->n_params; i++)
+        if (!(dark && dark[i]) && resolve_bound(g, t, &d->params[i], e) < 0)
+            return -1;
+    for (size_t i = 0; i < d->n_params; i++)
         if (expand_constant(g, t, i, seen, e) < 0)
             return -1;
-
     for (size_t i = 0; i < in->n_params; i++) {
-        const struct param_def *def = &in->params[i];
-        struct value *v = io_values_param(&t->in, def->name);
+        struct str name = in->params[i].name;
 
-        if (t->kind == TASK_LOOP && str_eq(def->name, t->def->item_name))
+        if (t->kind == TASK_LOOP && str_eq(name, d->item_name))
             continue; /* each iteration brings its own */
-        if (is_dark(t->def->params, t->def->n_params, dark, def->name))
-            continue;
-        if (!v && def->default_value)
-            io_values_add_param(g->a, &t->in, def->name, *def->default_value);
-        else if (!v && !def->optional && def->type != PARAM_TASK_CONFIG)
-            return err_set(e, ERR_INPUT, "input %.*s is required, and nothing gives it",
-                           STR_ARG(def->name));
-        else if (!v && task_is_group(t))
-            io_values_add_param(g->a, &t->in, def->name, (struct value){.kind = VALUE_NULL});
-        v = io_values_param(&t->in, def->name);
-        if (!v || v->kind == VALUE_NULL)
-            continue;
-        if (def->n_literals) {
-            size_t k = 0;
-            while (k < def->n_literals && !value_equal(&def->literals[k], v))
-                k++;
-            if (k == def->n_literals) {
-                AUTO_BUF struct buf text = {0};
-                buf_init(&text, 200);
-                value_text(&text, v);
-                return err_set(e, ERR_INPUT, "input %.*s: %s is none of its allowed values",
-                               STR_ARG(def->name), buf_str(&text));
-            }
-        }
-        if (value_check_in(g->a, def->type, v, e) < 0)
-            return err_at(e, "input %.*s", STR_ARG(def->name));
+        if (!is_dark(d->params, d->n_params, dark, name) &&
+            settle_param(g, t, &in->params[i], e) < 0)
+            return -1;
     }
     return 0;
 }

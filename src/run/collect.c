@@ -64,6 +64,8 @@ static void fail(struct collect *c, struct result *r, const char *fmt, ...)
 
 /* ---- where a path of the box lies ------------------------------------------------------- */
 
+#define LINKS_MAX 8 /* followed from one output */
+
 struct place {
     int base_fd;     /* borrowed */
     struct str rel;  /* below it, no leading '/' */
@@ -130,6 +132,66 @@ static int open_parent(struct collect *c, const struct place *p, char **name)
                       : fd_open_beneath(p->base_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
+static int store_place(struct collect *c, const struct place *p, struct result_artifact *f,
+                       struct result *r, unsigned depth, struct err *e);
+
+/* where a link at `p` leads, as the task saw it: relative ones stay on the side of `p` */
+static int store_linked(struct collect *c, const struct place *p, int parent, const char *name,
+                        struct result_artifact *f, struct result *r, unsigned depth, struct err *e)
+{
+    char target[LIMIT_PATH_BYTES];
+    ssize_t n = readlinkat(parent, name, target, sizeof target - 1);
+    struct place to = *p;
+    size_t dir = p->rel.len;
+    AUTO_FD int out_fd = -1, params_fd = -1;
+
+    if (n <= 0 || depth > LINKS_MAX)
+        return 0;
+    target[n] = 0;
+    if (target[0] != '/') {
+        while (dir && p->rel.ptr[dir - 1] != '/')
+            dir--;
+        to.rel = str_of(arena_printf(c->a, "%.*s%s", (int)dir, p->rel.ptr, target));
+        return store_place(c, &to, f, r, depth + 1, e);
+    }
+    out_fd = openat(c->dir_fd, ATTEMPT_OUT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    params_fd = openat(c->dir_fd, ATTEMPT_PARAMS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!locate(c, str_of(arena_strdup(c->a, target)), out_fd, params_fd, &to))
+        return 0;
+    return store_place(c, &to, f, r, depth + 1, e);
+}
+
+static int store_file(struct collect *c, int parent, const char *name, unsigned flags,
+                      struct result_artifact *f, struct err *e)
+{
+    struct blob_id id;
+
+    if (blob_put_file(c->store, parent, name, flags, &id, e) < 0)
+        return err_at(e, "output %.*s", STR_ARG(f->name));
+    f->kind = STR("file");
+    f->digest = arena_str(c->a, str_of(id.hex));
+    f->size_bytes = id.size_bytes;
+    f->n_files = 1;
+    return 1;
+}
+
+static int store_dir(struct collect *c, int parent, const char *name, unsigned flags,
+                     struct result_artifact *f, struct result *r, struct err *e)
+{
+    struct tree_id id;
+
+    if (tree_put(c->store, parent, name, flags, &id, e) < 0)
+        return err_at(e, "output %.*s", STR_ARG(f->name));
+    f->kind = STR("dir");
+    f->digest = arena_str(c->a, str_of(id.hex));
+    f->size_bytes = id.size_bytes;
+    f->n_files = id.n_files;
+    if (id.skipped)
+        notice(c, r, "output %.*s: %u sockets, fifos or devices were left out", STR_ARG(f->name),
+               id.skipped);
+    return 1;
+}
+
 /* the bytes at a place: 1 stored, 0 nothing there, -1 the host's fault */
 static int store_place(struct collect *c, const struct place *p, struct result_artifact *f,
                        struct result *r, unsigned depth, struct err *e)
@@ -145,56 +207,12 @@ static int store_place(struct collect *c, const struct place *p, struct result_a
     parent = open_parent(c, p, &name);
     if (parent < 0 || fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
-    if (S_ISLNK(st.st_mode)) {
-        char target[LIMIT_PATH_BYTES];
-        ssize_t n = readlinkat(parent, name, target, sizeof target - 1);
-        struct place to = {.base_fd = c->root_fd, .in_root = true};
-
-        if (n <= 0 || depth > 8)
-            return 0;
-        if (target[0] != '/') { /* relative: beside the link, on the same side */
-            const char *end = p->rel.ptr + p->rel.len;
-            struct str dir = {p->rel.ptr, 0};
-            for (const char *q = end; q > p->rel.ptr; q--)
-                if (q[-1] == '/') {
-                    dir.len = (size_t)(q - p->rel.ptr);
-                    break;
-                }
-            to = *p;
-            to.rel = str_of(arena_printf(c->a, "%.*s%.*s", STR_ARG(dir), (int)n, target));
-        } else {
-            AUTO_FD int out_fd = openat(c->dir_fd, ATTEMPT_OUT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            AUTO_FD int params_fd =
-                openat(c->dir_fd, ATTEMPT_PARAMS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            if (!locate(c, str_of(arena_strndup(c->a, target, (size_t)n)), out_fd, params_fd, &to))
-                return 0;
-            return store_place(c, &to, f, r, depth + 1, e);
-        }
-        return to.base_fd < 0 ? 0 : store_place(c, &to, f, r, depth + 1, e);
-    }
-    if (S_ISREG(st.st_mode)) {
-        struct blob_id id;
-        if (blob_put_file(c->store, parent, name, flags, &id, e) < 0)
-            return err_at(e, "output %.*s", STR_ARG(f->name));
-        f->kind = STR("file");
-        f->digest = arena_str(c->a, str_of(id.hex));
-        f->size_bytes = id.size_bytes;
-        f->n_files = 1;
-        return 1;
-    }
-    if (S_ISDIR(st.st_mode)) {
-        struct tree_id id;
-        if (tree_put(c->store, parent, name, flags, &id, e) < 0)
-            return err_at(e, "output %.*s", STR_ARG(f->name));
-        f->kind = STR("dir");
-        f->digest = arena_str(c->a, str_of(id.hex));
-        f->size_bytes = id.size_bytes;
-        f->n_files = id.n_files;
-        if (id.skipped)
-            notice(c, r, "output %.*s: %u sockets, fifos or devices were left out",
-                   STR_ARG(f->name), id.skipped);
-        return 1;
-    }
+    if (S_ISLNK(st.st_mode))
+        return store_linked(c, p, parent, name, f, r, depth, e);
+    if (S_ISREG(st.st_mode))
+        return store_file(c, parent, name, flags, f, e);
+    if (S_ISDIR(st.st_mode))
+        return store_dir(c, parent, name, flags, f, r, e);
     notice(c, r, "output %.*s is neither file nor directory: kept without content",
            STR_ARG(f->name));
     return 0;
