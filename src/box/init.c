@@ -177,15 +177,33 @@ static void try_exec(const char *path, char **argv, char **env)
         exec_step = STEP_EXEC_LOADER;
 }
 
+/* argv[0] in the directory of n bytes at dir; an empty one is the working directory. errno */
+static int exec_in(const char *dir, size_t n, char **argv, char **env)
+{
+    static char path[JOB_PATH];
+    size_t len = strlen(argv[0]);
+
+    if (!n) {
+        dir = ".";
+        n = 1;
+    }
+    if (n + len + 2 > sizeof path)
+        return ENOENT;
+    memcpy(path, dir, n);
+    path[n] = '/';
+    memcpy(path + n + 1, argv[0], len + 1);
+    if (access(path, F_OK) == 0) /* a failing execve costs ten times that */
+        try_exec(path, argv, env);
+    return errno;
+}
+
 /* as execvpe(3), which would look into our environment instead of the command's */
 static int find_and_exec(char **argv, char **env)
 {
-    static char path[JOB_PATH];
     const char *dirs = env_of(env, "PATH");
-    size_t len = strlen(argv[0]);
-    int denied = 0;
+    int result = ENOENT;
 
-    if (!len)
+    if (!argv[0][0])
         return ENOENT;
     if (strchr(argv[0], '/')) {
         try_exec(argv[0], argv, env);
@@ -193,24 +211,19 @@ static int find_and_exec(char **argv, char **env)
     }
     for (const char *d = dirs ? dirs : FALLBACK_PATH; *d;) {
         size_t n = strcspn(d, ":");
-        if (n + len + 3 < sizeof path) {
-            memcpy(path, n ? d : ".", n ? n : 1);
-            path[n ? n : 1] = '/';
-            memcpy(path + (n ? n : 1) + 1, argv[0], len + 1);
-            if (access(path, F_OK) == 0) /* a failing execve costs ten times that */
-                try_exec(path, argv, env);
-            if (exec_step == STEP_EXEC_LOADER)
-                return errno;
-            if (errno == EACCES)
-                denied = EACCES;
-            else if (errno != ENOENT && errno != ENOTDIR)
-                return errno;
-        }
+        int why = exec_in(d, n, argv, env);
+
+        if (exec_step == STEP_EXEC_LOADER)
+            return why;
+        if (why == EACCES)
+            result = EACCES;
+        else if (why != ENOENT && why != ENOTDIR)
+            return why;
         d += n;
         if (*d)
             d++;
     }
-    return denied ? denied : ENOENT;
+    return result;
 }
 
 static _Noreturn void command(char **argv, char **env)
