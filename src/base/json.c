@@ -211,8 +211,7 @@ int json_words_in(struct arena *a, json *root, const char *path, char ***out, si
     if (json_arr(root, path, &list, e) < 0)
         return -1;
     words = arena_alloc(a, (yyjson_arr_size(list) + 1) * sizeof *words);
-    yyjson_arr_foreach(list, i, max, item)
-    {
+    yyjson_arr_foreach(list, i, max, item) {
         struct str s = {0};
         if (json_cstr(item, "", &s, e) < 0)
             return err_at(e, "%s.%zu", path, i);
