@@ -141,8 +141,12 @@ $(B)/init-stub: $(INIT) $(MUSL_GCC) | $(HEADERS)
 	$(call say,LD,$@) $(if $(INIT),$(init_CC) -MF $@.d -MT $@ $(LDFLAGS_MUSL) -s -o $@ $(INIT),: >$@)
 
 # ---- objects -------------------------------------------------------------------------------
+# An object is made anew when the command that makes it is another one.
 define flavour
-$(B)/$(1)/obj/%.o: %.c $(filter $(MUSL_GCC),$($(1)_CC)) | $(HEADERS) $(B)/gen/version.h
+$(B)/$(1)/command: FORCE
+	@mkdir -p $$(@D) && echo '$$($(1)_CC)' | cmp -s - $$@ || echo '$$($(1)_CC)' >$$@
+$(B)/$(1)/obj/%.o: %.c $(B)/$(1)/command $(filter $(MUSL_GCC),$($(1)_CC)) | $(HEADERS) \
+    $(B)/gen/version.h
 	$$(call say,CC,$$@) $$($(1)_CC) -c -o $$@ $$<
 $(B)/$(1)/obj/%.o: %.S $(ASSETS)
 	$$(call say,AS,$$@) $(CC) -I$(B) -c -o $$@ $$<
