@@ -200,8 +200,9 @@ void doctor_gpus(struct cli *c, struct table *t, struct jw *w);
 struct db_artifact;
 struct export_to {
     const char *path;
-    bool replace;    /* what is there goes, in one step */
-    bool provenance; /* PATH.provenance.json as well */
+    bool replace;      /* what is there goes, in one step; a directory only for a directory */
+    bool own_dir_only; /* and a directory only when it was exported with its provenance */
+    bool provenance;   /* PATH.provenance.json as well */
 };
 /* cli_gc - as `dugout gc` without flags, and silently; *freed bytes of disk. ERR_BUSY when another
  * gc, fsck or backup is at work */
@@ -209,8 +210,8 @@ int cli_gc(struct cli *c, uint64_t *freed, struct err *e);
 
 /* cli_export - copy an artifact to PATH, whole or not at all */
 int cli_export(struct cli *c, int64_t artifact, const struct export_to *to, struct err *e);
-/* cli_export_check - what can be known before: ERR_INPUT when PATH exists, ERR_SYS when its
- * directory cannot be written */
+/* cli_export_check - what can be known before: ERR_INPUT when PATH is there and may not go, ERR_SYS
+ * when its directory cannot be written */
 int cli_export_check(const struct export_to *to, struct err *e);
 /* cli_artifact_path - where the content lies in the store; ERR_MISSING when it is gone */
 int cli_artifact_path(struct cli *c, const struct db_artifact *f, char *path, size_t size,

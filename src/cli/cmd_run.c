@@ -181,7 +181,7 @@ static int read_tags(struct cli *c, struct run_request *rq, struct err *e)
     for (size_t i = 0; i < rq->n_exports; i++) {
         if (exports[i].name[0] != '/')
             exports[i].name = arena_printf(&c->a, "%s/%s", cwd, exports[i].name);
-        struct export_to to = {.path = exports[i].name, .replace = true};
+        struct export_to to = {.path = exports[i].name, .replace = true, .own_dir_only = true};
         if (cli_export_check(&to, e) < 0)
             return err_at(e, "--export %s:%s", exports[i].task, exports[i].output);
     }

@@ -15,7 +15,8 @@
 static int export_one(struct cli *c, const struct run_tag *x, const char *run_id,
                       struct err *e)
 {
-    struct export_to to = {.path = x->name, .replace = true, .provenance = true};
+    struct export_to to = {
+        .path = x->name, .replace = true, .own_dir_only = true, .provenance = true};
     const char *what = arena_printf(&c->a, "%s/%s:%s", run_id, x->task, x->output);
     int64_t id;
 
@@ -41,8 +42,13 @@ static int export_outputs(struct cli *c, const char *run_id)
         run_kept_in(&c->a, row.options_json, &kept, &e) < 0)
         return cli_fail(&e);
     for (size_t i = 0; i < kept.n_exports; i++)
-        if (export_one(c, &kept.exports[i], run_id, &e) < 0)
+        if (export_one(c, &kept.exports[i], run_id, &e) < 0) {
             status = cli_fail(&e);
+            log_note(
+                "the run has succeeded, and it is in the store: dugout artifact export "
+                "%s/%s:%s PATH",
+                run_id, kept.exports[i].task, kept.exports[i].output);
+        }
     return status;
 }
 

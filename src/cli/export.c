@@ -62,6 +62,8 @@ int cli_copy_fd(int from, int to, const char *what, struct err *e)
     return n < 0 ? err_sys(e, errno, "read %s", what) : 0;
 }
 
+#define PROVENANCE ".provenance.json"
+
 struct exporting {
     struct cli *c;
     int dst_fd, src_fd;
@@ -134,18 +136,35 @@ static int rename_as(const char *from, const char *to, unsigned flags)
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, flags);
 }
 
-/* a file is renamed over a file; a directory changes places with a directory */
-static int put_in_place(const char *tmp, const char *dst, bool replace, struct err *e)
+static bool is_dir(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int not_over_a_dir(const char *dst, struct err *e)
+{
+    return err_set(e, ERR_INPUT,
+                   "%s is a directory, and the artifact is a file: name a file in it",
+                   dst);
+}
+
+/* A directory changes places with what is there. A file is renamed over a file, which
+ * the kernel refuses where a directory is: who names the directory to write into loses
+ * nothing. */
+static int put_in_place(const char *tmp, const char *dst, bool dir, bool replace,
+                        struct err *e)
 {
     if (rename_as(tmp, dst, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno == EEXIST && !replace)
         return err_set(e, ERR_INPUT, "%s exists: choose another name, or --force", dst);
-    if (errno == EEXIST && rename_as(tmp, dst, RENAME_EXCHANGE) == 0)
+    if (errno == EEXIST && dir && rename_as(tmp, dst, RENAME_EXCHANGE) == 0)
         return fd_remove_tree(AT_FDCWD, tmp, e);
-    if (rename(tmp, dst) < 0) /* a file system without those */
-        return err_sys(e, errno, "name %s", dst);
-    return 0;
+    if (rename(tmp, dst) == 0) /* also on a file system without those */
+        return 0;
+    return errno == EISDIR ? not_over_a_dir(dst, e) : err_sys(e, errno, "name %s", dst);
 }
 
 static int provenance_json(struct cli *c, int64_t id, struct buf *out, struct err *e)
@@ -175,13 +194,21 @@ static int provenance_json(struct cli *c, int64_t id, struct buf *out, struct er
 
 static int export_provenance(struct cli *c, int64_t id, const char *dst, struct err *e)
 {
-    char *name = arena_printf(&c->a, "%s.provenance.json", dst);
+    char *name = arena_printf(&c->a, "%s" PROVENANCE, dst);
     AUTO_BUF struct buf text = {0};
 
     buf_init(&text, LIMIT_RESULT_BYTES);
     if (provenance_json(c, id, &text, e) < 0)
         return -1;
     return fd_write_file(AT_FDCWD, name, text.ptr, text.len, 0644, true, e);
+}
+
+/* Beside a directory that was exported lies what says so. */
+static bool was_exported(const char *path)
+{
+    AUTO_FREE char *name = xasprintf("%s" PROVENANCE, path);
+
+    return access(name, F_OK) == 0;
 }
 
 /* what would fail after an hour of training can be seen before it */
@@ -196,6 +223,12 @@ int cli_export_check(const struct export_to *to, struct err *e)
     if (lstat(to->path, &st) == 0 && !to->replace)
         return err_set(e, ERR_INPUT, "%s exists: choose another name, or --force",
                        to->path);
+    if (to->own_dir_only && is_dir(to->path) && !was_exported(to->path))
+        return err_set(
+            e, ERR_INPUT,
+            "%s is a directory that dugout did not export: name a file in it, or a "
+            "directory that is not there yet",
+            to->path);
     if (slash == dir)
         slash++;
     if (slash)
@@ -210,6 +243,7 @@ int cli_export(struct cli *c, int64_t id, const struct export_to *to, struct err
     char *tmp = arena_printf(&c->a, "%s.dugout-%d", to->path, (int)getpid());
     char path[LIMIT_PATH_BYTES];
     struct db_artifact f;
+    bool dir;
     int rc;
 
     if (cli_export_check(to, e) < 0 || db_artifact_get_in(&c->a, c->db, id, &f, e) < 0)
@@ -218,16 +252,18 @@ int cli_export(struct cli *c, int64_t id, const struct export_to *to, struct err
         return err_set(e, ERR_INPUT,
                        "artifact a%lld is metadata only, it has no content",
                        (long long)id);
+    dir = str_eqz(f.kind, "dir");
+    if (!dir && is_dir(to->path))
+        return not_over_a_dir(to->path, e);
     if (cli_artifact_content(c, &f, path, sizeof(path), e) < 0)
         return -1;
-    rc = str_eqz(f.kind, "dir") ? export_dir(c, &f, path, tmp, e)
-                                : export_file(path, tmp, e);
+    rc = dir ? export_dir(c, &f, path, tmp, e) : export_file(path, tmp, e);
     if (rc == 0)
         rc = sync_path(tmp, e);
     if (rc == 0 && to->provenance)
         rc = export_provenance(c, id, to->path, e);
     if (rc == 0)
-        rc = put_in_place(tmp, to->path, to->replace, e);
+        rc = put_in_place(tmp, to->path, dir, to->replace, e);
     if (rc < 0)
         (void)fd_remove_tree(AT_FDCWD, tmp, &(struct err){0});
     return rc;

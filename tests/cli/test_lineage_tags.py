@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from conftest import sh
+from conftest import sh, wait_until
 
 PATH_OF = "{{$.outputs.artifacts['%s'].path}}"
 IN = "{{$.inputs.artifacts['%s'].path}}"
@@ -106,6 +106,36 @@ def test_a_directory_is_exported_in_one_step(dugout, write, tmp_path):
     (dst / "b").write_text("changed")
     r = dugout("lineage", dst)
     assert r.rc == 3 and "no recorded artifact" in r.err
+
+
+def test_an_export_never_takes_a_directory_away(dugout, write, tmp_path):
+    """Who names the directory to write into, as for cp, keeps what is in it."""
+    f = write(chain(), name="churn")
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "precious").write_text("x")
+    r = dugout("run", f, "--export", "train:model=%s" % models)
+    assert r.rc == 2 and "name a file in it" in r.err and dugout.ok("runs", "--json").json == []
+    dugout.ok("run", f)
+    r = dugout("artifact", "export", "@latest/train:model", models, "--force")
+    assert r.rc == 2 and "name a file in it" in r.err
+    # made while the run went on, which had seen nothing there
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    tasks = chain("slow")
+    tasks["load"] = {**sh('touch /gate/begun; until [ -e /gate/go ]; do sleep 0.05; done; echo 1 >"$0"',
+                          PATH_OF % "raw"), "art_out": {"raw": "system.Dataset"}}
+    late = tmp_path / "late"
+    p = dugout.start("run", write(tasks, name="slow"), "-v", "%s:/gate:rw" % gate,
+                     "--export", "train:model=%s" % late)
+    wait_until(lambda: (gate / "begun").exists() or p.poll() is not None)
+    late.mkdir()
+    (late / "precious").write_text("x")
+    (gate / "go").touch()
+    _, err = p.communicate(timeout=300)
+    assert p.returncode == 2 and "did not export" in err and "dugout artifact export" in err, err
+    assert (models / "precious").exists() and (late / "precious").exists()
+    assert sorted(x.name for x in tmp_path.iterdir() if "dugout-" in x.name) == []
 
 
 def test_a_deployed_file_is_found_by_its_content(trained, tmp_path):
