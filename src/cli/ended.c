@@ -20,9 +20,15 @@ static int export_one(struct cli *c, const struct run_tag *x, const char *run_id
     const char *what = arena_printf(&c->a, "%s/%s:%s", run_id, x->task, x->output);
     int64_t id;
 
-    if (db_artifact_find(c->db, str_of(what), &id, e) < 0 ||
-        cli_export(c, id, &to, e) < 0)
+    if (db_artifact_find(c->db, str_of(what), &id, e) < 0)
         return err_at(e, "--export %s:%s", x->task, x->output);
+    if (cli_export(c, id, &to, e) < 0) {
+        err_at(e, "--export %s:%s", x->task, x->output);
+        log_note("the run has succeeded and has its output: dugout artifact export "
+                 "a%lld PATH",
+                 (long long)id);
+        return -1;
+    }
     log_note("%s is a%lld (%s.provenance.json says what it was made from)", x->name,
              (long long)id, x->name);
     return 0;

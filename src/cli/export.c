@@ -223,6 +223,10 @@ int cli_export_check(const struct export_to *to, struct err *e)
     if (lstat(to->path, &st) == 0 && !to->replace)
         return err_set(e, ERR_INPUT, "%s exists: choose another name, or --force",
                        to->path);
+    if (lstat(to->path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) &&
+        !S_ISLNK(st.st_mode))
+        return err_set(e, ERR_INPUT,
+                       "%s is a device, pipe or socket: choose another name", to->path);
     if (to->own_dir_only && is_dir(to->path) && !was_exported(to->path))
         return err_set(
             e, ERR_INPUT,

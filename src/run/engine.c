@@ -531,7 +531,31 @@ static void count_tasks(struct engine *en)
     en->out->nothing_new = en->out->n_cached && !ran && !en->out->n_failed;
 }
 
-static int set_tags(struct engine *en, struct err *e)
+static int set_tag(struct engine *en, const struct run_tag *tag, const struct db_by *by,
+                   struct err *e)
+{
+    const struct named_artifacts *l = NULL;
+    int64_t id, was = 0;
+
+    for (size_t k = 0; k < en->g.n_tasks && !l; k++)
+        if (str_eqz(en->g.tasks[k]->path, tag->task))
+            l = io_values_artifact(&en->g.tasks[k]->out, str_of(tag->output));
+    if (!l || !l->n_items)
+        return err_set(e, ERR_MISSING, "the run made no such artifact, so the tag stays as it was");
+    id = l->items[0].id;
+    if (db_tag_set(en->env->db, str_of(tag->name), id, true, by, &was, e) < 0)
+        return -1;
+    if (was && was != id)
+        engine_notice(en, NULL, "%s moved from a%lld to a%lld (undo: dugout tag a%lld %s --move)",
+                      tag->name, (long long)was, (long long)id, (long long)was, tag->name);
+    else
+        engine_notice(en, NULL, "%s is a%lld", tag->name, (long long)id);
+    return 0;
+}
+
+/* The run is done all the same, and what one tag cannot be is no matter to the others: its task may
+ * stand in a branch that was not taken. */
+static void set_tags(struct engine *en)
 {
     struct db_by by = {.reason = STR("run --tag"), .now_unix_ms = clock_unix_ms()};
     char user[64];
@@ -540,18 +564,11 @@ static int set_tags(struct engine *en, struct err *e)
     by.user = str_of(user);
     for (size_t i = 0; i < en->n_tags; i++) {
         const struct run_tag *tag = &en->tags[i];
-        struct named_artifacts *l = NULL;
-
-        for (size_t k = 0; k < en->g.n_tasks && !l; k++)
-            if (str_eqz(en->g.tasks[k]->path, tag->task))
-                l = io_values_artifact(&en->g.tasks[k]->out, str_of(tag->output));
-        if (!l || !l->n_items)
-            return err_set(e, ERR_MISSING, "--tag %s:%s=%s: the run made no such artifact",
-                           tag->task, tag->output, tag->name);
-        if (db_tag_set(en->env->db, str_of(tag->name), l->items[0].id, true, &by, NULL, e) < 0)
-            return err_at(e, "--tag %s:%s=%s", tag->task, tag->output, tag->name);
+        struct err why = {0};
+        if (set_tag(en, tag, &by, &why) < 0)
+            engine_notice(en, NULL, "--tag %s:%s=%s: %s", tag->task, tag->output, tag->name,
+                          why.text);
     }
-    return 0;
 }
 
 static int finish_run(struct engine *en, struct err *e)
@@ -589,11 +606,8 @@ static int finish_run(struct engine *en, struct err *e)
         snprintf(en->out->error, sizeof en->out->error, "%.*s", STR_ARG(end.error));
     end.outputs_json = (struct str){buf_str(&text), text.len};
     end.all_cached = en->out->nothing_new;
-    if (en->out->state == TASK_SUCCEEDED) {
-        struct err why = {0};
-        if (set_tags(en, &why) < 0) /* the run is done all the same */
-            engine_notice(en, NULL, "%s", why.text);
-    }
+    if (en->out->state == TASK_SUCCEEDED)
+        set_tags(en);
     return db_run_finish(en->env->db, en->row, &end, &won, e);
 }
 

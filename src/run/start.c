@@ -77,6 +77,17 @@ static int check_task_opts(struct engine *en, struct err *e)
     return 0;
 }
 
+/* a task in a loop is one for each iteration: which is meant has to be said */
+static bool names_one_task(const struct pipeline *p, const char *path)
+{
+    for (const char *slash = path; (slash = strchr(slash, '/')); slash++) {
+        const struct task_def *def = graph_def(p, (struct str){path, (size_t)(slash - path)});
+        if (def && task_is_loop(def) && slash[-1] != ']')
+            return false;
+    }
+    return true;
+}
+
 static int check_tags(struct engine *en, const char *flag, const struct run_tag *tags, size_t n,
                       struct err *e)
 {
@@ -87,6 +98,14 @@ static int check_tags(struct engine *en, const char *flag, const struct run_tag 
         if (!def || !io_artifact(&def->component->out, str_of(tag->output)))
             return err_set(e, ERR_INPUT, "--%s %s:%s=%s: the pipeline has no such %s", flag,
                            tag->task, tag->output, tag->name, def ? "output artifact" : "task");
+        if (!names_one_task(&en->p, tag->task))
+            return err_set(e, ERR_INPUT,
+                           "--%s %s:%s=%s: it is in a loop: name an iteration, as in loop[0]/task",
+                           flag, tag->task, tag->output, tag->name);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(tags[k].name, tag->name) == 0)
+                return err_set(e, ERR_INPUT, "--%s: both %s:%s and %s:%s would become %s", flag,
+                               tags[k].task, tags[k].output, tag->task, tag->output, tag->name);
     }
     return 0;
 }

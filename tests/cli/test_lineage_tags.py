@@ -3,10 +3,11 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 
-from conftest import sh, wait_until
+from conftest import ROOT, sh, wait_until
 
 PATH_OF = "{{$.outputs.artifacts['%s'].path}}"
 IN = "{{$.inputs.artifacts['%s'].path}}"
@@ -106,6 +107,32 @@ def test_a_directory_is_exported_in_one_step(dugout, write, tmp_path):
     (dst / "b").write_text("changed")
     r = dugout("lineage", dst)
     assert r.rc == 3 and "no recorded artifact" in r.err
+
+
+def test_a_run_says_which_tag_it_moved_and_from_where(trained, write):
+    d = trained
+    f = write(chain(), name="churn")
+    assert "churn:prod is a2\n" in d.ok("run", f, "--tag", "train:model=churn:prod").err
+    r = d.ok("run", f, "--tag", "pick:best=churn:prod", "--tag", "load:raw=churn:data")
+    assert "churn:prod moved from a2 to a3 (undo: dugout tag a2 churn:prod --move)" in r.err
+    assert "churn:data is a1\n" in r.err
+
+
+def test_a_tag_that_could_only_fail_is_refused_before_the_run(dugout, write, tmp_path):
+    f = write(chain(), name="churn")
+    for flag, what in (("--tag", "churn:prod"), ("--export", str(tmp_path / "model"))):
+        r = dugout("run", f, flag, "train:model=" + what, flag, "pick:best=" + what)
+        assert r.rc == 2 and "both train:model and pick:best would become %s" % what in r.err, r
+    nightly = ROOT / "pipelines" / "nightly" / "nightly.yaml"
+    r = dugout("run", nightly, "--tag", "exit-handler-1/for-loop-3/fit:model=m:prod")
+    assert r.rc == 2 and "in a loop: name an iteration" in r.err, r
+    assert dugout.ok("runs", "--json").json == []
+
+
+def test_no_device_is_exported_over(trained, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    r = trained("artifact", "export", "a2", tmp_path / "pipe", "--force")
+    assert r.rc == 2 and "device, pipe or socket" in r.err and (tmp_path / "pipe").is_fifo()
 
 
 def test_an_export_never_takes_a_directory_away(dugout, write, tmp_path):
