@@ -70,7 +70,9 @@ static void diff_heads(struct differ *x)
     } facts[] = {
         {"pipeline", a->pipeline, b->pipeline},
         {"state", str_of(db_state_name(a->state)), str_of(db_state_name(b->state))},
-        {"spec", str_of(a->spec_hex), str_of(b->spec_hex)},
+        /* rows outlive the struct that they are read from */
+        {"spec", str_of(arena_strdup(x->a, a->spec_hex)),
+         str_of(arena_strdup(x->a, b->spec_hex))},
         {"git commit", a->git_commit, b->git_commit},
         {"dugout", a->version, b->version},
         {"host", a->host, b->host},

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """diff of two runs: parameters, code, inputs, outputs."""
 
+import re
+
 from conftest import sh
 
 PATH_OF = "{{$.outputs.artifacts['%s'].path}}"
@@ -24,7 +26,8 @@ def test_two_runs_are_compared_by_what_went_in_and_came_out(dugout, write):
     dugout.ok("run", write(churn("two", 20, ["extra"]), name="churn"), "--name", "second")
     doc = dugout.ok("diff", "first", "second", "--json").json
     rows = {(r["kind"], r["task"], r["name"]): r for r in doc["rows"]}
-    assert ("run", None, "spec") in rows
+    spec = rows["run", None, "spec"]
+    assert spec["a"] != spec["b"] and all(re.fullmatch("[0-9a-f]{64}", spec[k]) for k in "ab"), spec
     assert rows["task", "extra", "task"]["a"] is None
     code = rows["code", "load", "comp-load"]
     assert code["a"] != code["b"] and len(code["a"]) == 64
