@@ -141,43 +141,94 @@ struct verdict {
     struct jw w;
 };
 
-static const struct db_artifact *output_at(const struct db_io_rows *io,
-                                           const struct db_io_artifact *like)
+/* an output as it was and as it is: its digest, or a value as JSON */
+struct pair {
+    const char *kind; /* "artifact"; "metadata" of one without content; "parameter" */
+    struct str name, was, is;
+    bool there; /* it is given out again */
+    int64_t was_id, is_id;
+};
+
+static void side(struct verdict *v, const struct pair *x, struct str what, int64_t id)
 {
-    for (size_t i = 0; i < io->n_artifacts; i++) {
-        if (io->artifacts[i].idx == like->idx &&
-            str_eq(io->artifacts[i].name, like->name))
-            return &io->artifacts[i].artifact;
-    }
-    return NULL;
+    bool content = strcmp(x->kind, "artifact") == 0;
+
+    if (content)
+        table_addf(&v->t, "a%lld sha256:%.12s", (long long)id, what.ptr);
+    else
+        table_addf(&v->t, "%.*s", (int)(what.len < 40 ? what.len : 40), what.ptr);
 }
 
-static void compare(struct verdict *v, const struct db_task *t,
-                    const struct db_io_artifact *was, const struct db_artifact *is)
+static void compare(struct verdict *v, const struct db_task *t, const struct pair *x)
 {
-    bool same = is && strcmp(was->artifact.digest_hex, is->digest_hex) == 0;
-    const char *word = same ? "identical" : is ? "differs" : "missing";
+    bool same = x->there && str_eq(x->was, x->is);
+    const char *word = same ? "identical" : x->there ? "differs" : "missing";
 
     v->same += same;
-    v->differs += is && !same;
-    v->missing += !is;
+    v->differs += x->there && !same;
+    v->missing += !x->there;
     table_add(&v->t, word);
-    table_addf(&v->t, "%.*s:%.*s", STR_ARG(t->path), STR_ARG(was->name));
-    table_addf(&v->t, "a%lld sha256:%.12s", (long long)was->artifact.id,
-               was->artifact.digest_hex);
-    if (is)
-        table_addf(&v->t, "a%lld sha256:%.12s", (long long)is->id, is->digest_hex);
+    table_addf(&v->t, "%.*s:%.*s", STR_ARG(t->path), STR_ARG(x->name));
+    side(v, x, x->was, x->was_id);
+    if (x->there)
+        side(v, x, x->is, x->is_id);
     else
         table_add(&v->t, "-");
     jw_obj(&v->w);
     jw_key(&v->w, "task");
     jw_str(&v->w, t->path);
     jw_key(&v->w, "output");
-    jw_str(&v->w, was->name);
+    jw_str(&v->w, x->name);
+    jw_kstr(&v->w, "kind", x->kind);
     jw_kstr(&v->w, "verdict", word);
-    jw_kstr(&v->w, "was", was->artifact.digest_hex);
-    jw_kstr(&v->w, "is", is ? is->digest_hex : NULL);
+    jw_key(&v->w, "was");
+    jw_str(&v->w, x->was);
+    jw_key(&v->w, "is");
+    if (x->there)
+        jw_str(&v->w, x->is);
+    else
+        jw_null(&v->w);
     jw_end_obj(&v->w);
+}
+
+/* Metadata counts where there is nothing else to compare: beside content it may well
+ * say how long the training took. */
+static void compare_artifacts(struct verdict *v, const struct db_task *t,
+                              const struct db_io_rows *was, const struct db_io_rows *is)
+{
+    for (size_t i = 0; i < was->n_artifacts; i++) {
+        const struct db_io_artifact *a = &was->artifacts[i];
+        bool content = a->artifact.digest_hex[0];
+        struct pair x = {.kind = content ? "artifact" : "metadata",
+                         .name = a->name,
+                         .was = content ? str_of(a->artifact.digest_hex)
+                                        : a->artifact.metadata_json,
+                         .was_id = a->artifact.id};
+        for (size_t k = 0; k < is->n_artifacts && !x.there; k++) {
+            const struct db_io_artifact *b = &is->artifacts[k];
+            if (b->idx != a->idx || !str_eq(b->name, a->name))
+                continue;
+            x.there = true;
+            x.is = content ? str_of(b->artifact.digest_hex) : b->artifact.metadata_json;
+            x.is_id = b->artifact.id;
+        }
+        compare(v, t, &x);
+    }
+}
+
+static void compare_params(struct verdict *v, const struct db_task *t,
+                           const struct db_io_rows *was, const struct db_io_rows *is)
+{
+    for (size_t i = 0; i < was->n_params; i++) {
+        struct pair x = {.kind = "parameter",
+                         .name = was->params[i].name,
+                         .was = was->params[i].value_json};
+        for (size_t k = 0; k < is->n_params && !x.there; k++) {
+            x.there = str_eq(is->params[k].name, x.name);
+            x.is = is->params[k].value_json;
+        }
+        compare(v, t, &x);
+    }
 }
 
 static int compare_runs(struct cli *c, int64_t was, int64_t is, struct verdict *v,
@@ -200,11 +251,8 @@ static int compare_runs(struct cli *c, int64_t was, int64_t is, struct verdict *
                 db_task_io_in(&c->a, c->db, b[k].id, DB_OUT, &out_b, e) < 0)
                 return -1;
         }
-        for (size_t k = 0; k < out_a.n_artifacts; k++) {
-            if (out_a.artifacts[k].artifact.digest_hex[0])
-                compare(v, &a[i], &out_a.artifacts[k],
-                        output_at(&out_b, &out_a.artifacts[k]));
-        }
+        compare_artifacts(v, &a[i], &out_a, &out_b);
+        compare_params(v, &a[i], &out_a, &out_b);
     }
     return 0;
 }

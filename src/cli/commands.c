@@ -344,7 +344,8 @@ const struct command commands[] = {
     {"rerun", "RUN [OPTION]...", "do a run again from its record",
      "The same YAML, parameters, options, root inputs and image digests, whatever the names of the "
      "images mean by now. With --verify nothing is taken from the cache, and each output is compared "
-     "with that of the first run; exit status 1 when one differs.",
+     "with that of the first run: content byte for byte, parameters, and metadata where there is no "
+     "content; exit status 1 when one differs.",
      rerun_opts, cmd_rerun, 1, 1, false, true, NULL},
     {"diff", "RUN RUN", "compare two runs: parameters, images, code, inputs, outputs, metrics",
      "Tasks are paired by their path, contents compared by digest. What is the same is left out, but "

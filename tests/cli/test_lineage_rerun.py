@@ -40,6 +40,23 @@ def test_what_differs_is_named(dugout, write):
     assert (r.json["identical"], r.json["differs"]) == (1, 1)
 
 
+def test_values_are_outputs_too(dugout, write):
+    """A run may give out nothing but numbers: they differ, and no byte of an artifact does."""
+    doc = ('{"artifacts":{"m":{"artifacts":[{"name":"m","uri":"{{$.outputs.artifacts[\'m\'].uri}}",'
+           '"metadata":{"f1":%s}}]}}}')
+    f = write({"t": {**sh('n=$(od -An -N4 -tu4 /dev/urandom | tr -d " "); printf %s $n >"$0"; mkdir -p "$(dirname "$1")"; printf "$2" $n >"$1"',
+                          "{{$.outputs.parameters['score'].output_file}}", "{{$.outputs.output_file}}", doc),
+                     "out": {"score": "NUMBER_DOUBLE"}, "art_out": {"m": "system.Metrics"}},
+               "same": {**sh('printf 7 >"$0"', "{{$.outputs.parameters['seven'].output_file}}"),
+                        "out": {"seven": "NUMBER_INTEGER"}}})
+    dugout.ok("run", f, "--name", "first")
+    r = dugout("rerun", "first", "--verify", "--json")
+    assert r.rc == 1, r
+    assert {(o["kind"], o["output"], o["verdict"]) for o in r.json["outputs"]} == {
+        ("parameter", "score", "differs"), ("metadata", "m", "differs"), ("parameter", "seven", "identical")}
+    assert "1 of 3 outputs are byte-identical" in r.err
+
+
 def test_an_image_is_the_one_of_then(dugout, write, tmp_path, tiny_tar):
     f = write(tasks('cat /etc/mark >"$0" 2>&1; cat "$1" >>"$0"'), inputs=WORD)
     dugout.ok("run", f, "--name", "first")
