@@ -155,6 +155,16 @@ int fd_write_file(int dir_fd, const char *path, const void *bytes, size_t len,
     return 0;
 }
 
+bool fd_is_stream(const char *path)
+{
+    struct stat st;
+
+    if (strncmp(path, "/proc/", 6) == 0 ||
+        (strncmp(path, "/dev/", 5) == 0 && strncmp(path, "/dev/shm/", 9) != 0))
+        return true;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
 int fd_write_small(int dir_fd, const char *path, const char *text, struct err *e)
 {
     AUTO_FD int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC);

@@ -33,6 +33,9 @@ int fd_read_file(int dir_fd, const char *path, struct buf *out, size_t max_bytes
  */
 int fd_write_file(int dir_fd, const char *path, const void *bytes, size_t len,
                   mode_t mode, bool sync, struct err *e);
+/* fd_is_stream - is path something to write to and not to replace: a device, pipe or socket, or
+ * anything of /dev and /proc, where a name such as /dev/stdout may lead to any file */
+bool fd_is_stream(const char *path);
 /* fd_write_small - one open+write of an existing file (sysfs, cgroup, proc). errno in
  * e->sys */
 int fd_write_small(int dir_fd, const char *path, const char *text, struct err *e);

@@ -45,18 +45,20 @@ static int write_lines(struct cli *c, struct lines *l, struct err *e)
 static int write_lines_file(struct cli *c, const char *path, struct lines *l,
                             struct err *e)
 {
-    char *tmp = arena_printf(&c->a, "%s.dugout-%d", path, (int)getpid());
+    bool stream = fd_is_stream(path);
+    const char *tmp =
+        stream ? path : arena_printf(&c->a, "%s.dugout-%d", path, (int)getpid());
     int rc;
 
-    l->to = fopen(tmp, "wxe");
+    l->to = fopen(tmp, stream ? "we" : "wxe");
     if (!l->to)
         return err_sys(e, errno, "create %s", tmp);
     rc = write_lines(c, l, e);
     if (fclose(l->to) != 0 && rc == 0)
         rc = err_sys(e, errno, "write %s", path);
-    if (rc == 0 && rename(tmp, path) < 0)
+    if (rc == 0 && !stream && rename(tmp, path) < 0)
         rc = err_sys(e, errno, "name %s", path);
-    if (rc < 0)
+    if (rc < 0 && !stream)
         (void)unlink(tmp);
     return rc;
 }

@@ -95,6 +95,18 @@ static int make_page(struct cli *c, struct buf *html, struct err *e)
     return report_run(c->db, c->store, run, &o, html, e);
 }
 
+static int write_page(const char *file, const struct buf *html, struct err *e)
+{
+    AUTO_FD int fd = -1;
+
+    if (!fd_is_stream(file))
+        return fd_write_file(AT_FDCWD, file, html->ptr, html->len, 0644, false, e);
+    fd = open(file, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(e, errno, "open %s", file);
+    return fd_write_all(fd, html->ptr, html->len, e) < 0 ? err_at(e, "%s", file) : 0;
+}
+
 int cmd_report(struct cli *c)
 {
     AUTO_BUF struct buf html = {0};
@@ -118,7 +130,7 @@ int cmd_report(struct cli *c)
         return fd_write_all(1, html.ptr, html.len, &e) < 0 && e.sys != EPIPE
                    ? cli_fail(&e)
                    : 0;
-    if (fd_write_file(AT_FDCWD, file, html.ptr, html.len, 0644, false, &e) < 0)
+    if (write_page(file, &html, &e) < 0)
         return cli_fail(&e);
     log_note("%s is written: open it in a browser", file);
     return 0;

@@ -28,10 +28,14 @@ static int tar_err(struct sink *k, const char *name, struct err *e)
 
 static int tar_open(struct sink *k, struct err *e)
 {
-    k->fd =
-        k->tmp ? open(k->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : dup(1);
+    if (k->tmp)
+        k->fd = open(k->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    else if (strcmp(k->path, "-") == 0)
+        k->fd = dup(1);
+    else
+        k->fd = open(k->path, O_WRONLY | O_CLOEXEC);
     if (k->fd < 0)
-        return err_sys(e, errno, "create %s", k->tmp ? k->tmp : "standard output");
+        return err_sys(e, errno, "create %s", k->tmp ? k->tmp : k->path);
     k->tar = archive_write_new();
     (void)archive_write_set_format_pax_restricted(k->tar);
     return archive_write_open_fd(k->tar, k->fd) == ARCHIVE_OK ? 0
@@ -52,7 +56,7 @@ int sink_open(struct sink *k, struct store *s, const char *path, bool tar,
               struct err *e)
 {
     *k = (struct sink){.store = s, .fd = -1, .path = path};
-    if (!tar || strcmp(path, "-") != 0)
+    if (!tar || (strcmp(path, "-") != 0 && !fd_is_stream(path)))
         k->tmp = xasprintf("%s.dugout-%d", path, (int)getpid());
     if ((tar ? tar_open(k, e) : dir_open(k, e)) < 0)
         return sink_close(k, -1, e);

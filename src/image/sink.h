@@ -14,7 +14,7 @@ struct sink {
     struct archive *tar; /* NULL: a directory */
     int fd;              /* of the tar or the directory */
     const char *path;    /* borrowed */
-    char *tmp;           /* its name until it is whole; NULL: standard output */
+    char *tmp;           /* its name until it is whole; NULL: a stream */
     struct map seen;     /* what came already is not written again */
     struct arena arena;
 };

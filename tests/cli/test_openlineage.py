@@ -7,7 +7,9 @@ which members there are, which are required, of what type and format, which sche
 
 import datetime
 import json
+import os
 import re
+import subprocess
 import uuid
 
 import pytest
@@ -291,6 +293,24 @@ def test_a_file_is_whole_or_not_there(dugout, write, tmp_path):
     assert dugout("export", "openlineage", tmp_path / "x", "--run", "nobody").rc == 3
     assert not (tmp_path / "x").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["churn.json", "events.ndjson", "home"]
+
+
+@pytest.mark.parametrize("command", [["export", "openlineage", "PIPE"], ["report", "@latest", "-o", "PIPE"],
+                                     ["image", "export", "tiny", "PIPE"]])
+def test_a_pipe_is_written_to_and_stays_one(dugout, write, tmp_path, command):
+    """As /dev/stdout and /dev/null have to."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    dugout.ok("run", write({"t": sh("true")}))
+    with open(tmp_path / "got", "wb") as got:
+        reader = subprocess.Popen(["cat", pipe], stdout=got)
+        try:
+            dugout.ok(*[pipe if word == "PIPE" else word for word in command])
+            assert pipe.is_fifo()
+            assert reader.wait(300) == 0 and (tmp_path / "got").stat().st_size > 0
+        finally:
+            reader.kill()
+            reader.wait()
 
 
 def test_times_are_times(dugout, write):
