@@ -220,7 +220,9 @@ int cli_artifact_path(struct cli *c, const struct db_artifact *f, char *path, si
  * stays until we exit */
 int cli_artifact_content(struct cli *c, const struct db_artifact *f, char *path, size_t size,
                          struct err *e);
-int cli_copy_fd(int from, int to, const char *what, struct err *e); /* EPIPE is success */
+/* cli_copy_fd - copy bytes of the store; EPIPE is success. ERR_CORRUPT when they turn out not to
+ * hash to hex */
+int cli_copy_fd(int from, int to, const char *hex, const char *what, struct err *e);
 
 /* commands, one file each family */
 int cmd_run(struct cli *c);

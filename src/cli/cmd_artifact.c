@@ -197,7 +197,7 @@ int cmd_artifact_cat(struct cli *c)
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return cli_fail((err_sys(&e, errno, "open %s", path), &e));
-    return cli_copy_fd(fd, 1, "standard output", &e) < 0 ? cli_fail(&e) : 0;
+    return cli_copy_fd(fd, 1, f.digest_hex, c->args[0], &e) < 0 ? cli_fail(&e) : 0;
 }
 
 int cmd_artifact_export(struct cli *c)

@@ -49,17 +49,20 @@ int cli_artifact_content(struct cli *c, const struct db_artifact *f, char *path,
     return cli_artifact_path(c, f, path, size, e);
 }
 
-int cli_copy_fd(int from, int to, const char *what, struct err *e)
+int cli_copy_fd(int from, int to, const char *hex, const char *what, struct err *e)
 {
     AUTO_FREE char *chunk = xalloc(256 * KIB);
+    struct sha256 sum;
     ssize_t n;
 
+    sha256_init(&sum);
     while ((n = read(from, chunk, 256 * KIB)) > 0) {
+        sha256_add(&sum, chunk, (size_t)n);
         if (fd_write_all(to, chunk, (size_t)n, e) < 0)
             return e->sys == EPIPE ? 0
                                    : err_at(e, "%s", what); /* head has seen enough */
     }
-    return n < 0 ? err_sys(e, errno, "read %s", what) : 0;
+    return n < 0 ? err_sys(e, errno, "read %s", what) : blob_copied(&sum, hex, what, e);
 }
 
 #define PROVENANCE ".provenance.json"
@@ -91,7 +94,7 @@ static int export_entry(void *ctx, const struct tree_entry *t, struct err *e)
                              t->type == TREE_EXEC ? 0755 : 0644);
         if (from < 0 || to < 0)
             return err_sys(e, errno, "copy %s", path);
-        return cli_copy_fd(from, to, path, e);
+        return cli_copy_fd(from, to, t->hex, path, e);
     }
     return 0;
 }
@@ -112,14 +115,15 @@ static int export_dir(struct cli *c, const struct db_artifact *f, const char *sr
     return tree_walk(c->store, f->digest_hex, export_entry, &x, e);
 }
 
-static int export_file(const char *src, const char *tmp, struct err *e)
+static int export_file(const char *hex, const char *src, const char *tmp,
+                       const char *dst, struct err *e)
 {
     AUTO_FD int from = open(src, O_RDONLY | O_CLOEXEC);
     AUTO_FD int to = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
     if (from < 0 || to < 0)
         return err_sys(e, errno, "create %s", tmp);
-    return cli_copy_fd(from, to, tmp, e);
+    return cli_copy_fd(from, to, hex, dst, e);
 }
 
 static int sync_path(const char *path, struct err *e)
@@ -261,7 +265,8 @@ int cli_export(struct cli *c, int64_t id, const struct export_to *to, struct err
         return not_over_a_dir(to->path, e);
     if (cli_artifact_content(c, &f, path, sizeof(path), e) < 0)
         return -1;
-    rc = dir ? export_dir(c, &f, path, tmp, e) : export_file(path, tmp, e);
+    rc = dir ? export_dir(c, &f, path, tmp, e)
+             : export_file(f.digest_hex, path, tmp, to->path, e);
     if (rc == 0)
         rc = sync_path(tmp, e);
     if (rc == 0 && to->provenance)

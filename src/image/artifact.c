@@ -25,6 +25,7 @@
 #include "base/limits.h"
 #include "image/artifactmedia.h"
 #include "image/sink.h"
+#include "store/pack.h"
 #include "store/tree.h"
 
 struct layer {
@@ -40,6 +41,7 @@ struct pack {
     const struct oci_media *media;
     struct layer layer;
     struct arena arena;
+    int pin;    /* of the checkout, which gc may have packed */
     int src_fd; /* the checkout */
     struct archive *tar;
     struct sha256 sum;
@@ -70,18 +72,22 @@ static int tar_err(struct pack *p, const char *what, struct err *e)
                    what);
 }
 
-static int copy_file(struct pack *p, const char *path, struct err *e)
+static int copy_file(struct pack *p, const char *path, const char *hex, struct err *e)
 {
+    struct sha256 sum;
     AUTO_FREE char *chunk = xalloc(256 * KIB);
     AUTO_FD int fd = fd_open_beneath(p->src_fd, path, O_RDONLY | O_NOFOLLOW, 0);
     ssize_t n;
 
     if (fd < 0)
         return err_sys(e, errno, "open %s", path);
-    while ((n = read(fd, chunk, 256 * KIB)) > 0)
+    sha256_init(&sum);
+    while ((n = read(fd, chunk, 256 * KIB)) > 0) {
+        sha256_add(&sum, chunk, (size_t)n);
         if (archive_write_data(p->tar, chunk, (size_t)n) < 0)
             return tar_err(p, path, e);
-    return n < 0 ? err_sys(e, errno, "read %s", path) : 0;
+    }
+    return n < 0 ? err_sys(e, errno, "read %s", path) : blob_copied(&sum, hex, path, e);
 }
 
 static int add_entry(void *ctx, const struct tree_entry *t, struct err *e)
@@ -107,7 +113,7 @@ static int add_entry(void *ctx, const struct tree_entry *t, struct err *e)
     archive_entry_free(ent);
     if (rc < ARCHIVE_WARN)
         return tar_err(p, path, e);
-    return file && t->size_bytes ? copy_file(p, path, e) : 0;
+    return file && t->size_bytes ? copy_file(p, path, t->hex, e) : 0;
 }
 
 static int open_spool(struct pack *p, struct err *e)
@@ -123,7 +129,8 @@ static int make_tar(struct pack *p, struct err *e)
     char path[LIMIT_PATH_BYTES];
     int rc;
 
-    if (tree_checkout_path(p->store, p->a->digest_hex.ptr, path, sizeof(path), e) < 0)
+    if (tree_pin(p->store, p->a->digest_hex.ptr, &p->pin, e) < 0 ||
+        tree_checkout_path(p->store, p->a->digest_hex.ptr, path, sizeof(path), e) < 0)
         return -1;
     p->src_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p->src_fd < 0)
@@ -341,7 +348,7 @@ static int put_layer(struct pack *p, struct sink *k, struct err *e)
     char hex[DIGEST_HEX];
 
     if (p->layer.fd >= 0)
-        return sink_bytes(k, p->layer.fd, p->layer.size_bytes,
+        return sink_bytes(k, p->layer.fd, p->layer.size_bytes, p->layer.hex,
                           blob_name(p, p->layer.hex), e);
     if (str_eqz(p->a->kind, "none"))
         return put_text_blob(p, k, STR("{}"), hex, e);
@@ -395,8 +402,12 @@ int oci_artifact_export(struct store *s, const struct oci_artifact *a,
                         const struct oci_export *to, char manifest_hex[DIGEST_HEX],
                         struct err *e)
 {
-    struct pack p = {
-        .store = s, .a = a, .media = oci_media_of(a->type), .src_fd = -1, .spool = -1};
+    struct pack p = {.store = s,
+                     .a = a,
+                     .media = oci_media_of(a->type),
+                     .pin = -1,
+                     .src_fd = -1,
+                     .spool = -1};
     struct sink k;
     int rc = choose_layer(&p, e);
 
@@ -404,6 +415,8 @@ int oci_artifact_export(struct store *s, const struct oci_artifact *a,
         rc = sink_open(&k, s, to->path, to->tar, e);
     if (rc == 0)
         rc = sink_close(&k, write_members(&p, &k, to, manifest_hex, e), e);
+    if (p.pin >= 0)
+        (void)close(p.pin);
     if (p.src_fd >= 0)
         (void)close(p.src_fd);
     if (p.spool >= 0)

@@ -97,10 +97,12 @@ int sink_text(struct sink *k, const char *name, struct str text, struct err *e)
     return archive_write_data(k->tar, text.ptr, text.len) < 0 ? tar_err(k, name, e) : 0;
 }
 
-int sink_bytes(struct sink *k, int fd, uint64_t size, const char *name, struct err *e)
+int sink_bytes(struct sink *k, int fd, uint64_t size, const char *hex, const char *name,
+               struct err *e)
 {
     AUTO_FREE char *chunk = xalloc(CHUNK);
     AUTO_FD int to = -1;
+    struct sha256 sum;
     ssize_t n;
 
     if (k->tar) {
@@ -113,12 +115,15 @@ int sink_bytes(struct sink *k, int fd, uint64_t size, const char *name, struct e
         if (to < 0)
             return err_sys(e, errno, "create %s", name);
     }
+    sha256_init(&sum);
     while ((n = read(fd, chunk, CHUNK)) > 0) {
+        sha256_add(&sum, chunk, (size_t)n);
         if (k->tar ? archive_write_data(k->tar, chunk, (size_t)n) < 0
                    : fd_write_all(to, chunk, (size_t)n, e) < 0)
             return k->tar ? tar_err(k, name, e) : err_at(e, "%s", name);
     }
-    return n < 0 ? err_sys(e, errno, "read what becomes %s", name) : 0;
+    return n < 0 ? err_sys(e, errno, "read what becomes %s", name)
+                 : blob_copied(&sum, hex, name, e);
 }
 
 int sink_blob(struct sink *k, const char *hex, const char *name, struct err *e)
@@ -131,7 +136,7 @@ int sink_blob(struct sink *k, const char *hex, const char *name, struct err *e)
     map_put(&k->seen, str_of(arena_strdup(&k->arena, name)), k);
     if (blob_open(k->store, hex, &from, &size, e) < 0)
         return -1;
-    return sink_bytes(k, from, size, name, e);
+    return sink_bytes(k, from, size, hex, name, e);
 }
 
 int sink_close(struct sink *k, int rc, struct err *e)

@@ -28,7 +28,8 @@ int sink_open(struct sink *k, struct store *s, const char *path, bool tar,
  */
 int sink_text(struct sink *k, const char *name, struct str text, struct err *e);
 int sink_blob(struct sink *k, const char *hex, const char *name, struct err *e);
-int sink_bytes(struct sink *k, int fd, uint64_t size, const char *name, struct err *e);
+int sink_bytes(struct sink *k, int fd, uint64_t size, const char *hex, const char *name,
+               struct err *e); /* ERR_CORRUPT when they do not hash to hex */
 /* sink_close - with rc 0 give it its name, else throw it away; -1 when rc is or that
  * fails */
 int sink_close(struct sink *k, int rc, struct err *e);

@@ -538,6 +538,19 @@ bool blob_has(struct store *s, const char *hex)
            S_ISREG(st.st_mode);
 }
 
+int blob_copied(struct sha256 *sum, const char *hex, const char *what, struct err *e)
+{
+    char is[DIGEST_HEX];
+
+    sha256_final_hex(sum, is);
+    if (strcmp(is, hex) == 0)
+        return 0;
+    return err_set(e, ERR_CORRUPT,
+                   "%s: its bytes in the store are damaged (sha256 %.12s, want %.12s): dugout "
+                   "fsck --full says what that touches and what to do",
+                   what, is, hex);
+}
+
 int blob_verify(struct store *s, const char *hex, struct err *e)
 {
     AUTO_FD int fd = -1;

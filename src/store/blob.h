@@ -176,6 +176,9 @@ bool blob_has(struct store *s, const char *hex);
 int blob_refresh(struct store *s, const char *hex, struct err *e);
 /* blob_verify - read it and compare; ERR_CORRUPT, ERR_MISSING, ERR_SYS */
 int blob_verify(struct store *s, const char *hex, struct err *e);
+/* blob_copied - whoever copies content out of the store hashes it on the way: does the sum say hex?
+ * ERR_CORRUPT naming `what`, with the next step. Takes the sum. */
+int blob_copied(struct sha256 *sum, const char *hex, const char *what, struct err *e);
 /* blob_is_sealed - does the kernel (fs-verity) keep it from being written to?
  * blob_seal - make it so, where the file system can; false when it is not */
 bool blob_is_sealed(struct store *s, const char *hex);

@@ -130,6 +130,24 @@ def test_fsck_names_the_models_that_damage_touches(dugout, write):
     assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
 
 
+@pytest.mark.parametrize("what", ["@latest/fit:model", "@latest/load:files"])
+def test_damaged_bytes_are_never_handed_out(dugout, write, tmp_path, what):
+    """The size is right, so nobody has noticed."""
+    dugout.ok("run", write(train()))
+    dugout.ok("tag", what, "m:prod")
+    path = blob(dugout, what)
+    if "files" in what:
+        path = dugout.home / "checkouts" / path.name / "a"
+    path.chmod(0o644)
+    path.write_bytes(b"x" * path.stat().st_size)
+    for i, how in enumerate(([], ["--oci"], ["--provenance"])):
+        r = dugout("artifact", "export", "m:prod", tmp_path / ("out%d" % i), *how)
+        assert r.rc == 4 and "are damaged" in r.err and "dugout fsck --full" in r.err, r
+    if "files" not in what:
+        assert dugout("artifact", "cat", "m:prod").rc == 4
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out") and "provenance" not in p.name] == []
+
+
 def test_fsck_finds_what_is_missing_changed_or_half_there(dugout, write):
     dugout.ok("run", write(train()))
     checkout = next((dugout.home / "checkouts").iterdir())

@@ -96,6 +96,13 @@ def test_a_damaged_pack_is_found_and_never_used(packed):
     packed.ok("fsck")
 
 
+def test_packed_files_are_exported_in_every_form(packed, tmp_path):
+    packed.ok("artifact", "export", "@latest/make:files", tmp_path / "oci", "--oci")
+    packed.ok("artifact", "import", tmp_path / "oci", "--oci")
+    was, now = (packed.ok("artifact", "show", a, "--json").json for a in ("@latest/make:files", "a3"))
+    assert was["digest"] == now["digest"]
+
+
 def test_what_is_not_kept_goes_with_its_packs(packed):
     age(packed.home)
     packed.ok("gc", "--grace", "0s", "--keep-runs", "0", "--keep-days", "0")
