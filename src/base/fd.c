@@ -7,6 +7,7 @@
  */
 #include "base/fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -153,6 +154,25 @@ int fd_write_file(int dir_fd, const char *path, const void *bytes, size_t len,
     if (sync && sync_parent(dir_fd, path) < 0)
         return err_sys(e, errno, "sync the directory of %s", path);
     return 0;
+}
+
+bool fd_has_entries(int dir_fd, const char *path)
+{
+    int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *ent;
+    bool found = false;
+
+    if (!d) {
+        if (fd >= 0)
+            (void)close(fd);
+        return false;
+    }
+    while (!found && (ent = readdir(d)))
+        found = strcmp(ent->d_name, ".") != 0 && strcmp(ent->d_name, "..") != 0 &&
+                strcmp(ent->d_name, "lost+found") != 0;
+    (void)closedir(d);
+    return found;
 }
 
 bool fd_is_stream(const char *path)

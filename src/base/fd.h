@@ -49,6 +49,9 @@ int fd_open_in_root(int root_fd, const char *path, int flags,
 
 /* fd_mkdirs - mkdir -p of a relative or absolute path below dir_fd; existing is fine */
 int fd_mkdirs(int dir_fd, const char *path, mode_t mode, struct err *e);
+/* fd_has_entries - is it a directory with something in it? "lost+found" does not count: a new file
+ * system has it */
+bool fd_has_entries(int dir_fd, const char *path);
 /* fd_remove_tree - rm -rf of a path below dir_fd; absent is success
  *
  * Links are removed, never followed (but for those in front of the last name of the

@@ -45,6 +45,24 @@ static int refuse_network(struct cli *c, struct err *e)
                    c->home, kind);
 }
 
+/* A database made anew would hide the loss, and to the next gc all content would be named by
+ * nothing. The file is there, and not empty, before the first content is. */
+static int refuse_lost_record(struct cli *c, struct err *e)
+{
+    int home = store_home_fd(c->store);
+    struct stat st;
+
+    if ((fstatat(home, DB_FILE, &st, 0) == 0 && st.st_size > 0) ||
+        (!fd_has_entries(home, "store/blobs/sha256") && !fd_has_entries(home, "checkouts") &&
+         !fd_has_entries(home, "runs")))
+        return 0;
+    return err_set(e, ERR_CORRUPT,
+                   "%s has content, and its " DB_FILE " is gone or empty: put the file back, or "
+                   "make a new home of a backup (dugout --home NEW restore DIR; after a restore that "
+                   "broke off, run it again); to begin anew, move %s away",
+                   c->home, c->home);
+}
+
 int cli_open(struct cli *c, enum db_mode mode, struct err *e)
 {
     struct run_env env;
@@ -63,6 +81,8 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
     } else if (store_open(c->home, &c->store, e) < 0) {
         return -1;
     }
+    if (refuse_lost_record(c, e) < 0)
+        return -1;
     store_set_remove(c->store, box_remove_tree);
     if (mode != DB_READ && store_probe(c->store, e) < 0)
         return -1;

@@ -108,6 +108,28 @@ def test_gc_spares_what_a_living_publisher_holds(dugout, write, tmp_path):
     assert n["going"]["nameless"]["count"] == 0
 
 
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_lost_database_is_said_and_takes_nothing_along(dugout, write, how):
+    """A new one would name nothing, and gc take everything."""
+    f = write(train())
+    dugout.ok("run", f)
+    dugout.ok("tag", "@latest/fit:model", "m:prod")
+    age(dugout.home)
+    kept = {p.name: p.read_bytes() for p in dugout.home.glob("dugout.db*")}
+    for name in kept:
+        (dugout.home / name).unlink()
+    if how == "empty":
+        (dugout.home / "dugout.db").touch()
+    for command in (["gc", *NOTHING], ["fsck"], ["runs"], ["run", f], ["artifact", "import", __file__],
+                    ["backup", dugout.home.parent / "b"]):
+        r = dugout(*command)
+        assert r.rc == 4 and "dugout.db is gone or empty" in r.err and "restore DIR" in r.err, r
+    for name, text in kept.items():
+        (dugout.home / name).write_bytes(text)
+    assert dugout.ok("artifact", "cat", "m:prod").out == "data\nmodel\n"
+    assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
+
+
 def test_fsck_names_the_models_that_damage_touches(dugout, write):
     dugout.ok("run", write(train()))
     dugout.ok("tag", "@latest/fit:model", "m:prod")
