@@ -3,8 +3,8 @@
  *
  *   backup   no gc meanwhile ─ snapshot of the database into DIR/tmp ─ what it names, into DIR ─
  *            everything durable ─ the snapshot becomes DIR/dugout.db ─ backup.json
- *   restore  DIR/backup.json fits, the home is empty ─ what DIR/dugout.db names, hashed on the
- *            way ─ layers unpacked from their archives ─ dugout.db, last
+ *   restore  DIR/backup.json fits, the home has no database ─ DIR/dugout.db is whole ─ what it names,
+ *            hashed on the way ─ layers unpacked from their archives ─ dugout.db, last
  *
  * The snapshot is taken first and what it names is durable by the store's own rule and cannot be
  * swept while we hold gc off, so whatever runs may go on. A backup that ends early leaves DIR with
@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -57,21 +58,59 @@ static int print_carry(struct cli *c, const struct carry *x, const char *verb, c
 
 /* ---- backup ------------------------------------------------------------------------------------------ */
 
-static bool is_empty_or_absent(const char *dir)
+/* Is the open directory home, or below it? By their inodes: links and bind mounts tell no lies. */
+static bool lies_within(int dir, int home)
 {
-    return rmdir(dir) == 0 || errno == ENOENT;
+    AUTO_FD int at = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+    struct stat want, here, before = {0};
+
+    if (at < 0 || fstat(home, &want) < 0)
+        return false;
+    while (fstat(at, &here) == 0) {
+        int up;
+        if (here.st_dev == want.st_dev && here.st_ino == want.st_ino)
+            return true;
+        if (here.st_dev == before.st_dev && here.st_ino == before.st_ino)
+            return false; /* the root is its own parent */
+        before = here;
+        up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (up < 0)
+            return false;
+        (void)close(at);
+        at = up;
+    }
+    return false;
+}
+
+/* the directory itself, or what is there of the way to it */
+static int open_nearest(struct cli *c, const char *dir)
+{
+    char *path = arena_strdup(&c->a, dir);
+    char *slash;
+    int fd;
+
+    while ((fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT &&
+           (slash = strrchr(path, '/')) && slash != path)
+        *slash = '\0';
+    return fd < 0 && errno == ENOENT ? open(dir[0] == '/' ? "/" : ".", O_PATH | O_CLOEXEC) : fd;
 }
 
 static int open_target(struct cli *c, const char *dir, struct store **to, struct err *e)
 {
     AUTO_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int near = open_nearest(c, dir);
     struct label label;
     bool there = fd >= 0 && label_read(fd, dir, &label, e) == 0;
     char uuid[37];
 
     if (fd >= 0 && !there && e->code != ERR_MISSING)
         return -1;
-    if (!there && !is_empty_or_absent(dir) && faccessat(fd, "tmp/backup", F_OK, 0) < 0)
+    if (near >= 0 && lies_within(near, store_home_fd(c->store)))
+        return err_set(e, ERR_INPUT,
+                       "%s lies in the home that it would be a backup of, and would go with it: name "
+                       "a directory elsewhere, on another disk if there is one",
+                       dir);
+    if (!there && fd_has_entries(AT_FDCWD, dir) && faccessat(fd, "tmp/backup", F_OK, 0) < 0)
         return err_set(e, ERR_INPUT, "%s is neither empty nor a backup: name another directory",
                        dir);
     if (db_uuid(c->db, uuid, e) < 0)
@@ -103,6 +142,27 @@ static int copy_home(struct cli *c, struct carry *x, struct err *e)
                        &(struct label_notes){c->home, x->damage, x->n_damage}, e);
 }
 
+static bool is_full(const struct err *e)
+{
+    return e->code == ERR_SYS && (e->sys == ENOSPC || e->sys == EDQUOT);
+}
+
+/* what was written to is full, and not the home that the error speaks of */
+static int full(const char *dir, const struct carry *x, const char *verb, struct err *e)
+{
+    char size[24];
+
+    if (!is_full(e))
+        return -1;
+    size_human(x->copied_bytes, size);
+    return err_sys(e, e->sys,
+                   "%s is full after %s: make room there and run dugout %s again, which goes on where "
+                   "it stopped%s",
+                   dir, size, verb,
+                   strcmp(verb, "backup") == 0 ? " (a backup that was there before is still whole)"
+                                               : "");
+}
+
 int cmd_backup(struct cli *c)
 {
     AUTO_STORE struct store *to = NULL;
@@ -116,8 +176,10 @@ int cmd_backup(struct cli *c)
         return cli_fail(&e);
     x.from = c->store;
     x.to = to;
-    if (copy_home(c, &x, &e) < 0)
+    if (copy_home(c, &x, &e) < 0) {
+        full(c->args[0], &x, "backup", &e);
         return cli_fail(&e);
+    }
     return print_carry(c, &x, "backed up to", c->args[0]);
 }
 
@@ -160,6 +222,8 @@ static int unpack_images(struct cli *c, struct db *d, struct carry *x, struct er
         why = (struct err){0};
         if (unpack_image(c, &rows[i], arena_printf(&c->a, "%s/tmp/%s", c->home, tmp), &why) == 0)
             continue;
+        if (is_full(&why))
+            return *e = why, -1;
         x->damage = arena_grow(&c->a, x->damage, &x->n_damage, sizeof *x->damage);
         x->damage[x->n_damage - 1] =
             arena_printf(&c->a, "image %s: %s: load it again",
@@ -168,13 +232,24 @@ static int unpack_images(struct cli *c, struct db *d, struct carry *x, struct er
     return store_drop(c->store, store_dir_fd(c->store, STORE_TMP), tmp, e);
 }
 
+/* Through SQLite every page is read: what is damaged is found before anything is copied. */
+static int open_record(const char *dir, struct db **gives, struct err *e)
+{
+    AUTO_DB struct db *d = NULL;
+
+    if (db_open(dir, DB_OLD, &d, e) < 0 || db_check(d, true, e) < 0)
+        return err_at(e, "the backup %s cannot be used, take another", dir);
+    *gives = d;
+    d = NULL;
+    return 0;
+}
+
 static int copy_database(struct cli *c, const char *dir, struct err *e)
 {
     const char *from = arena_printf(&c->a, "%s/%s", dir, DB_FILE);
     AUTO_DB struct db *d = NULL;
 
-    /* through SQLite: every page is read, and what is damaged is not put in place */
-    if (db_open(dir, DB_OLD, &d, e) < 0 || db_check(d, true, e) < 0)
+    if (db_open(dir, DB_OLD, &d, e) < 0)
         return err_at(e, "%s", from);
     return db_snapshot(d, arena_printf(&c->a, "%s/%s", c->home, DB_FILE), e);
 }
@@ -189,7 +264,7 @@ static int restore(struct cli *c, const char *dir, struct carry *x, struct err *
                                      "(--home DIR)",
                        c->home);
     if (store_open(c->home, &c->store, e) < 0 || gc_enter(c->store, &one, e) < 0 ||
-        db_open(dir, DB_OLD, &d, e) < 0)
+        open_record(dir, &d, e) < 0)
         return -1;
     x->to = c->store;
     if (carry_contents(x, d, e) < 0 || carry_runs(x, d, e) < 0 || unpack_images(c, d, x, e) < 0 ||
@@ -202,9 +277,7 @@ static int check_only(const char *dir, struct carry *x, struct err *e)
 {
     AUTO_DB struct db *d = NULL;
 
-    if (db_open(dir, DB_OLD, &d, e) < 0 || db_check(d, true, e) < 0)
-        return err_at(e, "%s", dir);
-    return carry_contents(x, d, e);
+    return open_record(dir, &d, e) < 0 ? -1 : carry_contents(x, d, e);
 }
 
 int cmd_restore(struct cli *c)
@@ -232,7 +305,9 @@ int cmd_restore(struct cli *c)
     if (store_open(dir, &from, &e) < 0)
         return cli_fail(&e);
     x.from = from;
-    if ((check ? check_only(dir, &x, &e) : restore(c, dir, &x, &e)) < 0)
+    if ((check ? check_only(dir, &x, &e) : restore(c, dir, &x, &e)) < 0) {
+        full(c->home, &x, "restore", &e);
         return cli_fail(&e);
+    }
     return print_carry(c, &x, check ? "read and right in" : "restored from", dir);
 }

@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -61,6 +62,77 @@ def test_what_is_no_backup_or_no_empty_home_is_refused(dugout, other, write, tmp
     other.ok("artifact", "import", __file__)
     r = other("backup", tmp_path / "b")
     assert r.rc == 2 and "of another home" in r.err
+
+
+def test_a_backup_in_its_own_home_is_refused(dugout, write, tmp_path):
+    """gc empties tmp/ and trash/, and what takes the home takes all of it."""
+    (tmp_path / "link").symlink_to(dugout.home)
+    for place in (dugout.home / "b", dugout.home / "tmp" / "b", dugout.home / "trash" / "not" / "yet",
+                  tmp_path / "link" / "b", dugout.home / "tmp"):
+        r = dugout("backup", place)
+        assert r.rc == 2 and "lies in the home" in r.err, r
+    assert not (dugout.home / "b").exists() and not list((dugout.home / "tmp").iterdir())
+    dugout.ok("backup", tmp_path / "homely")  # a name that begins as the home's does
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a small file system of its own, at tmp_path/disk."""
+    at = tmp_path / "disk"
+    at.mkdir()
+
+    def mount(kilobytes):
+        subprocess.run(["umount", "-l", at], capture_output=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dk" % kilobytes, "none", at],
+                          capture_output=True).returncode:
+            pytest.skip("no tmpfs can be mounted here")
+        return at
+
+    yield mount
+    subprocess.run(["umount", "-l", at], capture_output=True)
+
+
+def test_an_empty_disk_is_a_place_for_a_backup(dugout, other, disk):
+    """A mount point cannot be removed, and a new ext4 is not quite empty."""
+    at = disk(40000)
+    (at / "lost+found").mkdir()
+    dugout.ok("backup", at)
+    other.ok("restore", at)
+
+
+def test_a_full_disk_is_named_and_the_next_try_goes_on(dugout, other, write, disk):
+    dugout.ok("run", write({"t": {**sh('head -c 3000000 /dev/urandom >"$0"', art("x")),
+                                  "art_out": {"x": "system.Dataset"}}}))
+    for kilobytes in (100, 3000):  # no room for the database, none for content
+        at = disk(kilobytes)
+        r = dugout("backup", at / "b")
+        assert r.rc == 6 and "%s is full" % (at / "b") in r.err and "backup again" in r.err, r
+        assert "dugout gc" not in r.err
+    subprocess.run(["mount", "-o", "remount,size=40000k", at], check=True)
+    dugout.ok("backup", at / "b")
+    at = at / "b"
+    assert dugout.ok("restore", at, "--check").rc == 0
+    shutil.copytree(at, other.home.parent / "b")
+    home = Dugout(disk(3000) / "home")
+    r = home("restore", other.home.parent / "b")
+    assert r.rc == 6 and "is full" in r.err and "restore again" in r.err, r
+    r = home("runs")
+    assert r.rc == 4 and "restore that broke off, run it again" in r.err, r
+    subprocess.run(["mount", "-o", "remount,size=80000k", home.home.parent], check=True)
+    home.ok("restore", other.home.parent / "b")
+    assert home.ok("fsck", "--full", "--json").json["damage"] == 0
+
+
+def test_a_damaged_database_of_a_backup_is_found_first(dugout, other, write, tmp_path):
+    dugout.ok("run", write(train()))
+    dugout.ok("backup", tmp_path / "b")
+    with open(tmp_path / "b" / "dugout.db", "r+b") as f:
+        f.seek(5 * 4096)
+        f.write(b"x" * 4096)
+    r = other("restore", tmp_path / "b")
+    assert r.rc == 4 and "cannot be used, take another" in r.err, r
+    assert not list((other.home / "store" / "blobs" / "sha256").iterdir())
+    assert dugout("restore", tmp_path / "b", "--check").rc == 4
 
 
 def test_damage_is_named_on_the_way_out_and_on_the_way_back(dugout, other, write, tmp_path):
