@@ -12,6 +12,7 @@
  * stays a finding until it is made again, put back or removed by hand (artifact rm).
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -156,7 +157,21 @@ static void check_content(struct fsck *f, const struct db_content *x)
         add(f, "wrong size", x->hex,
             arena_printf(&f->c->a, "has %llu bytes, %lld were recorded", (unsigned long long)size,
                          (long long)x->size_bytes),
-            true);
+            true)
+            ->moved = !f->dry_run && blob_quarantine(f->c->store, x->hex, &why) == 0;
+}
+
+/* a tree object that was moved away, and then made again from its directory, is no damage any more */
+static void forgive_mended(struct fsck *f)
+{
+    for (size_t i = 0; i < f->n_findings; i++) {
+        struct finding *x = &f->findings[i];
+        if (!x->moved || strcmp(x->what, "wrong bytes") != 0 ||
+            !blob_has(f->c->store, x->name))
+            continue;
+        x->damage = false;
+        x->text = arena_printf(&f->c->a, "%s, and was made again", x->text);
+    }
 }
 
 static int check_contents(struct fsck *f, struct err *e)
@@ -200,14 +215,19 @@ static const char *advice_for(struct fsck *f, const struct db_artifact *x)
     struct err ignored;
 
     if (x->source.len)
-        return arena_printf(&f->c->a, "bring it in again from %s", x->source.ptr);
+        return arena_printf(&f->c->a, "bring it in again%s %s",
+                            x->source.ptr[0] == '/' ? ": dugout artifact import" : " from",
+                            x->source.ptr);
     if (!x->task || db_task_get_in(&f->c->a, f->c->db, x->task, &task, &ignored) < 0 ||
         db_run_get_in(&f->c->a, f->c->db, task.run, &run, &ignored) < 0)
-        return "put it back from a backup";
+        return arena_printf(&f->c->a,
+                            "put it back from a backup, or give it up: dugout artifact rm a%lld",
+                            (long long)x->id);
     return arena_printf(&f->c->a,
-                        "put it back from a backup, or make it again: task %s of run %s (dugout "
-                        "run --refresh=%s)",
-                        task.path.ptr, run.name.ptr, task.name.ptr);
+                        "put it back from a backup, or make it again: dugout rerun %s (its task %s; "
+                        "what is still there is taken from the cache), or give it up: dugout "
+                        "artifact rm a%lld",
+                        run.name.ptr, task.path.ptr, (long long)x->id);
 }
 
 static int find_touched(struct fsck *f, struct finding *x, struct err *e)
@@ -338,7 +358,9 @@ static void print_text(const struct fsck *f)
     char size[24];
 
     if (f->db_text)
-        (void)printf("DAMAGE %s\n", f->db_text);
+        (void)printf("DAMAGE %s\n  dugout backup DIR tells whether it can still be read: then make a new home "
+                     "of that (dugout --home NEW restore DIR), else of the last backup\n",
+                     f->db_text);
     for (size_t i = 0; i < f->n_findings; i++)
         print_finding(&f->findings[i]);
     size_human(f->n.hashed_bytes, size);
@@ -370,7 +392,10 @@ static int check(struct fsck *f, struct err *e)
         return -1;
     if (db_check(c->db, f->all, &why) < 0)
         f->db_text = arena_strdup(&c->a, why.text);
-    if (check_store(c->store, &o, &f->n, e) < 0 || note_right(f, e) < 0 ||
+    if (check_store(c->store, &o, &f->n, e) < 0)
+        return -1;
+    forgive_mended(f);
+    if (note_right(f, e) < 0 ||
         check_contents(f, e) < 0 || check_images(f, e) < 0)
         return -1;
     if (f->failed.code) {

@@ -426,8 +426,9 @@ const struct command commands[] = {
      gc_opts, cmd_gc, 0, 0, false, false, NULL},
     {"fsck", "[OPTION]...", "check the database and the store, and say what damage touches",
      "Without an option names, sizes and modes are checked and that everything recorded is there; "
-     "--full reads and hashes all of it, --sample some, the longest unread first. Wrong bytes are "
-     "moved to trash/. Each damage comes with the artifacts that have it and the models that were "
+     "--full reads and hashes all of it but unpacked layers of images, --sample some, the longest "
+     "unread first. Wrong bytes are moved to trash/, a directory's tree object is made again from it. "
+     "Each damage comes with the artifacts that have it and the models that were "
      "made from them. Exit status 4 when something is damaged.",
      fsck_opts, cmd_fsck, 0, 0, false, false, NULL},
     {"backup", "DIR", "copy everything recorded to DIR, beside running pipelines",

@@ -26,11 +26,13 @@ int db_err(struct db *d, int rc, const char *what, struct err *e)
                        what, d->path);
     switch (rc & 0xff) {
     case SQLITE_NOTADB:
-        return err_set(e, ERR_CORRUPT, "%s is not a dugout database", d->path);
+        return err_set(e, ERR_CORRUPT, "%s is no dugout database any more: make a new home of the last backup "
+                       "(dugout --home NEW restore DIR)",
+                       d->path);
     case SQLITE_CORRUPT:
         return err_set(e, ERR_CORRUPT,
-                       "%s is damaged (%s): put back a copy of it, or export what can "
-                       "still be read",
+                       "%s is damaged (%s): dugout fsck says more; make a new home of the last backup "
+                       "(dugout --home NEW restore DIR)",
                        d->path, said);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

@@ -222,13 +222,17 @@ static void draft_done(struct store *s, struct draft *d)
 }
 
 /* the name is taken: fine, unless what is there cannot be the same bytes */
-static int meet_existing(struct store *s, const char *hex, uint64_t size, struct err *e)
+static int meet_existing(struct store *s, const char *hex, uint64_t size, unsigned flags,
+                         struct err *e)
 {
     struct stat st;
+    struct err why = {0};
 
     if (fstatat(s->dirs[STORE_BLOBS], hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 1 : err_sys(e, errno, "look at blob %.12s", hex);
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size) {
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size ||
+        ((flags & BLOB_SURE) && blob_verify(s, hex, &why) < 0 &&
+         why.code == ERR_CORRUPT)) {
         log_note("blob %.12s in the store was damaged and is replaced", hex);
         return blob_quarantine(s, hex, e) < 0 ? -1 : 1;
     }
@@ -239,7 +243,7 @@ static int meet_existing(struct store *s, const char *hex, uint64_t size, struct
 
 /* give fd its name; the caller holds locks/gc shared */
 static int publish_locked(struct store *s, int fd, const char *hex, uint64_t size,
-                          struct err *e)
+                          unsigned flags, struct err *e)
 {
     for (int i = 0; i < 100; i++) {
         if (file_link(fd, s->dirs[STORE_BLOBS], hex) == 0) {
@@ -248,7 +252,7 @@ static int publish_locked(struct store *s, int fd, const char *hex, uint64_t siz
         }
         if (errno != EEXIST)
             return store_err(e, errno, "name blob", hex);
-        int r = meet_existing(s, hex, size, e);
+        int r = meet_existing(s, hex, size, flags, e);
         if (r <= 0)
             return r;
     }
@@ -269,7 +273,7 @@ static int publish(struct store *s, int fd, const char *hex, uint64_t size,
         return store_err(e, errno, "make durable blob", hex);
     if (store_gc_lock(s, LOCK_SH, &gc, e) < 0)
         return -1;
-    return publish_locked(s, fd, hex, size, e);
+    return publish_locked(s, fd, hex, size, flags, e);
 }
 
 int blob_link(struct store *s, int fd, const char *hex, uint64_t size, struct err *e)
@@ -309,12 +313,14 @@ int blob_put_bytes(struct store *s, const void *bytes, size_t len, unsigned flag
 {
     struct blob_id id = {.size_bytes = len};
     struct draft d = {.fd = -1};
+    struct err why;
     int r = -1;
 
     if (store_lease(s, e) < 0)
         return -1;
     sha256_hex(bytes, len, id.hex);
-    if (known(s, id.hex, len)) {
+    if (known(s, id.hex, len) &&
+        (!(flags & BLOB_SURE) || blob_verify(s, id.hex, &why) == 0)) {
         *out = id;
         return 0;
     }

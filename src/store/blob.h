@@ -123,6 +123,8 @@ enum blob_flags {
         1, /* the source may be taken instead of copied; gone from its place then */
     BLOB_NOSYNC =
         2, /* the caller makes file data durable itself (one syncfs for many) */
+    BLOB_SURE =
+        4, /* what has the name already is read, and replaced when it is damaged */
 };
 
 /* blob_put_bytes - store len bytes; present already is success */

@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "store/hash.h"
 #include "store/inside.h"
 #include "store/pack.h"
 #include "store/tree.h"
@@ -134,6 +135,21 @@ static bool move_checkout(struct check *c, const char *hex)
     return true;
 }
 
+/* A directory that is what its name says knows its tree objects: a copy of it is
+ * stored, which writes them, and goes again since the directory is there. */
+static bool made_objects_again(struct check *c, const char *hex)
+{
+    int dir = c->store->dirs[STORE_CHECKOUTS];
+    char is[DIGEST_HEX];
+    struct tree_id id;
+    struct err e;
+    bool is_dir;
+
+    return !c->o->dry_run && hash_path(dir, hex, is, &is_dir, &e) == 0 &&
+           strcmp(is, hex) == 0 && tree_put(c->store, dir, hex, 0, &id, &e) == 0 &&
+           tree_there(c->store, hex, &e);
+}
+
 static void check_checkout(struct check *c, const char *hex)
 {
     struct stat st;
@@ -144,7 +160,11 @@ static void check_checkout(struct check *c, const char *hex)
         return;
     c->n->checkouts++;
     if (!tree_there(c->store, hex, &e)) {
-        tell(c, CHECK_NO_TREE, hex, e.text, true, false);
+        if (made_objects_again(c, hex))
+            tell(c, CHECK_NO_TREE, hex, "was made again from the directory", false,
+                 false);
+        else
+            tell(c, CHECK_NO_TREE, hex, e.text, true, false);
         return;
     }
     if (!wants_hash(c, hex))

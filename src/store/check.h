@@ -16,7 +16,8 @@
 enum check_what {
     CHECK_WRONG_BYTES, /* a blob does not hash to its name, or is no regular file */
     CHECK_WRONG_TREE,  /* a directory is not what its tree object says */
-    CHECK_NO_TREE,     /* a directory whose tree object is gone or damaged */
+    CHECK_NO_TREE,     /* a directory whose tree object is gone or damaged; made again when the
+                          directory is right */
     CHECK_MODE, /* a blob that could be written to, a layer that others could enter;
                    mended */
     CHECK_STRAY /* a name that is no digest; left alone */

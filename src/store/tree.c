@@ -49,7 +49,8 @@ static void object_init(struct object *o, struct store *s)
 
 static int object_flush(struct object *o, struct err *e)
 {
-    if (!o->writer && blob_writer_open(o->store, BLOB_NOSYNC, &o->writer, e) < 0)
+    if (!o->writer &&
+        blob_writer_open(o->store, BLOB_NOSYNC | BLOB_SURE, &o->writer, e) < 0)
         return -1;
     if (blob_writer_add(o->writer, o->text.ptr, o->text.len, e) < 0)
         return -1;
@@ -81,7 +82,8 @@ static int object_commit(struct object *o, struct blob_id *id, struct err *e)
     struct blob_writer *w = o->writer;
 
     if (!w)
-        return blob_put_bytes(o->store, o->text.ptr, o->text.len, BLOB_NOSYNC, id, e);
+        return blob_put_bytes(o->store, o->text.ptr, o->text.len,
+                              BLOB_NOSYNC | BLOB_SURE, id, e);
     if (object_flush(o, e) < 0)
         return -1;
     o->writer = NULL;

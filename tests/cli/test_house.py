@@ -170,6 +170,45 @@ def test_damaged_bytes_are_never_handed_out(dugout, write, tmp_path, what):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out") and "provenance" not in p.name] == []
 
 
+@pytest.mark.parametrize("how", ["gone", "changed", "changed below"])
+def test_fsck_makes_a_tree_object_again_from_its_directory(dugout, write, how):
+    """Without it nothing could be collected, and the directory itself is right."""
+    dugout.ok("run", write(train()))
+    (checkout,) = (dugout.home / "checkouts").iterdir()
+    path = dugout.home / "store" / "blobs" / "sha256" / checkout.name
+    if how == "changed below":
+        sub = [w for w in path.read_bytes().split(b"\0") if w.startswith(b"d ")][0].split()[1]
+        path = path.with_name(sub.decode())
+    was = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(was.replace(b"f ", b"x "))  # of the same size
+    path.chmod(0o444)
+    if how == "gone":
+        path.unlink()
+    r = dugout("gc", *NOTHING[:2])
+    assert r.rc in (3, 4) and "dugout fsck" in r.err, r
+    r = dugout.ok("fsck", *(["--full"] if how == "changed below" else []))
+    assert "made again" in r.out and "no damage" in r.out, r
+    assert path.read_bytes() == was and checkout.exists()
+    dugout.ok("gc", *NOTHING[:2])
+    assert dugout.ok("fsck", "--full", "--json").json["findings"] == []
+
+
+def test_what_fsck_advises_works(dugout, write):
+    """Also after a quick look, which sees a wrong size."""
+    dugout.ok("run", write(train()), "--name", "first")
+    path = blob(dugout, "@latest/load:data")
+    path.chmod(0o644)
+    path.write_text("longer than it was\n")
+    r = dugout("fsck")
+    assert r.rc == 4 and "(moved to trash)" in r.out, r
+    assert "dugout rerun first (its task load;" in r.out and "dugout artifact rm a1" in r.out
+    r = dugout.ok("rerun", "first")
+    assert "succeeded  load" in r.err and "cached     fit" in r.err, r
+    assert dugout.ok("artifact", "cat", "first/load:data").out == "data\n"
+    assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
+
+
 def test_fsck_finds_what_is_missing_changed_or_half_there(dugout, write):
     dugout.ok("run", write(train()))
     checkout = next((dugout.home / "checkouts").iterdir())
