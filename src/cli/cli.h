@@ -184,6 +184,9 @@ int cli_known_image(struct cli *c, const char *what, char hex[DIGEST_HEX], struc
 
 /* cli_find_artifact - a7, sha256:PREFIX, RUN/TASK:OUTPUT, a tag, or a path (by content) */
 int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err *e);
+/* cli_find_holder - the same for who only looks: a file or folder that lies in a directory artifact
+ * stands for that, and a line on stderr says so */
+int cli_find_holder(struct cli *c, const char *what, int64_t *out, struct err *e);
 
 /* GPUs of a command of its own (box --gpus): taken before the start, held until lent_done() */
 struct box_spec;

@@ -14,40 +14,7 @@
 #include "lineage/query.h"
 #include "lineage/record.h"
 #include "lineage/revoke.h"
-#include "store/hash.h"
 #include "store/tree.h"
-
-#define SHORT 12
-
-/* A path is looked up by what is in it: the answer never depends on a name. Of several artifacts
- * with those bytes the oldest is meant, the one that others are copies of. */
-static int find_by_content(struct cli *c, const char *path, int64_t *out, struct err *e)
-{
-    char hex[DIGEST_HEX];
-    bool is_dir;
-
-    if (hash_path(AT_FDCWD, path, hex, &is_dir, e) < 0)
-        return -1;
-    if (db_artifact_by_digest(c->db, str_of(hex), out, e) < 0)
-        return -1;
-    if (!*out)
-        return err_set(e, ERR_MISSING,
-                       "%s (sha256:%.*s) is no recorded artifact: no run made or read these bytes",
-                       path, SHORT, hex);
-    return 0;
-}
-
-int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err *e)
-{
-    if (what[0] == '/' || what[0] == '.')
-        return access(what, F_OK) < 0 ? err_set(e, ERR_MISSING, "%s: %s", what, strerror(errno))
-                                      : find_by_content(c, what, out, e);
-    if (db_artifact_find(c->db, str_of(what), out, e) == 0)
-        return 0;
-    if ((e->code == ERR_MISSING || e->code == ERR_INPUT) && access(what, F_OK) == 0)
-        return find_by_content(c, what, out, e);
-    return -1;
-}
 
 /* ---- show ------------------------------------------------------------------------------------- */
 
@@ -116,7 +83,7 @@ int cmd_artifact_show(struct cli *c)
 
     buf_init(&out, 0);
     jw_init(&w, &out);
-    if (cli_open(c, DB_READ, &e) < 0 || cli_find_artifact(c, c->args[0], &id, &e) < 0 ||
+    if (cli_open(c, DB_READ, &e) < 0 || cli_find_holder(c, c->args[0], &id, &e) < 0 ||
         db_artifact_get_in(&c->a, c->db, id, &f, &e) < 0 ||
         db_artifact_json(c->db, id, &w, &e) < 0 || marks_open(c->db, &marks, &e) < 0 ||
         marks_look(marks, id, &why, &e) < 0)

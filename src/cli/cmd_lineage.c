@@ -21,7 +21,7 @@ static int find_starts(struct cli *c, int64_t **starts, size_t *n, struct err *e
         return db_made_by_component_in(&c->a, c->db, str_of(component), starts, n, e);
     *n = 1;
     *starts = arena_alloc(&c->a, sizeof **starts);
-    return cli_find_artifact(c, c->args[0], *starts, e);
+    return cli_find_holder(c, c->args[0], *starts, e);
 }
 
 static int read_lineage_opts(struct cli *c, struct lineage_opts *o, struct err *e)

@@ -83,7 +83,7 @@ static int make_page(struct cli *c, struct buf *html, struct err *e)
             "id, or the artifact as a%lld",
             c->args[0], (long long)artifact);
     if (!is_run && !artifact &&
-        cli_find_artifact(c, c->args[0], &artifact, &no_artifact) < 0)
+        cli_find_holder(c, c->args[0], &artifact, &no_artifact) < 0)
         return err_set(e, ERR_MISSING,
                        "report %s: no run, tag or artifact is called so (dugout "
                        "runs, dugout tags and dugout artifacts list them)",

@@ -374,7 +374,8 @@ const struct command commands[] = {
      sql_opts, cmd_sql, 0, 1, false, false, NULL},
     {"lineage", "ARTIFACT|--image IMAGE|--component NAME [OPTION]...",
      "show what an artifact came from, or what came from it",
-     "ARTIFACT may be the path of a file: it is looked up by its content. A line names the input "
+     "ARTIFACT may be the path of a file: it is looked up by its content, also in directories that are "
+     "artifacts. A line names the input "
      "that an artifact was read as, its type, digest, metadata, and the task that made it. What a "
      "bad dataset touched: lineage DATASET --down --type Model. Which models depend on an image: "
      "lineage --image IMAGE --type Model.",

@@ -165,6 +165,31 @@ def test_an_export_never_takes_a_directory_away(dugout, write, tmp_path):
     assert sorted(x.name for x in tmp_path.iterdir() if "dugout-" in x.name) == []
 
 
+def test_a_file_of_a_directory_leads_to_the_directory(dugout, write, tmp_path):
+    """The weights of a model that was saved as a directory, deployed alone."""
+    dugout.ok("run", write({
+        "load": {**sh('echo 1 >"$0"', PATH_OF % "raw"), "art_out": {"raw": "system.Dataset"}},
+        "fit": {**sh('mkdir -p "$1/sub"; cat "$0" "$0" >"$1/sub/weights"; : >"$1/empty"', IN % "data",
+                     PATH_OF % "model"),
+                "art_in": {"data": "load.raw"}, "art_out": {"model": "system.Model"}}}))
+    weights = tmp_path / "weights.bin"
+    weights.write_text("1\n1\n")
+    r = dugout.ok("lineage", weights)
+    assert r.out.startswith("a2 model") and "a1 raw" in r.out
+    assert "%s is sub/weights in the directory a2 model" % weights in r.err
+    assert dugout.ok("lineage", weights, "--json").json["start"] == ["a2"]
+    (tmp_path / "sub").mkdir()
+    weights.rename(tmp_path / "sub" / "weights")
+    assert "is sub in the directory a2" in dugout.ok("artifact", "show", tmp_path / "sub").err
+    # what changes something means what it names
+    for command in (["tag", tmp_path / "sub" / "weights", "m:prod"], ["artifact", "rm", tmp_path / "sub"]):
+        r = dugout(*command)
+        assert r.rc == 3 and "as an artifact of their own" in r.err, r
+    (tmp_path / "nothing").touch()
+    r = dugout("lineage", tmp_path / "nothing")
+    assert r.rc == 3 and "no directory in the store has them" in r.err, r
+
+
 def test_a_deployed_file_is_found_by_its_content(trained, tmp_path):
     d = trained
     model = tmp_path / "renamed.joblib"
