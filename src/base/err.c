@@ -9,6 +9,7 @@
 #define BASE_ERR_C /* the functions themselves */
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -88,6 +89,11 @@ int err_at(struct err *e, const char *fmt, ...)
     (void)snprintf(text + n, sizeof text - n, ": %s", e->text);
     settle(e, text);
     return -1;
+}
+
+bool err_is_full(const struct err *e)
+{
+    return e->code == ERR_SYS && (e->sys == ENOSPC || e->sys == EDQUOT);
 }
 
 int err_exit(const struct err *e)

@@ -9,6 +9,8 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+#include <stdbool.h>
+
 #include "base/banned.h"
 
 enum err_code {
@@ -50,6 +52,9 @@ int err_at(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2,
 
 /* err_exit - the process exit status that belongs to e->code */
 int err_exit(const struct err *e);
+
+/* err_is_full - did the kernel say no because a disk is full, or a quota of one? */
+bool err_is_full(const struct err *e);
 
 /* must - a broken invariant: file:line and abort, in releases too */
 #define must(cond) ((cond) ? (void)0 : must_fail(__FILE__, __LINE__, #cond))

@@ -245,9 +245,9 @@ int fd_mkdirs(int dir_fd, const char *path, mode_t mode, struct err *e)
         if (c != '/' && c != 0)
             continue;
         *p = 0;
-        if (mkdirat(dir_fd, copy, mode) < 0 && errno != EEXIST &&
-            (errno != EROFS || fstatat(dir_fd, copy, &st, 0) < 0))
-            return err_sys(e, errno, "make directory %s", copy);
+        int sys = mkdirat(dir_fd, copy, mode) < 0 ? errno : 0;
+        if (sys && sys != EEXIST && (sys != EROFS || fstatat(dir_fd, copy, &st, 0) < 0))
+            return err_sys(e, sys, "make directory %s", copy);
         if (!c)
             break;
         *p = c;

@@ -142,17 +142,12 @@ static int copy_home(struct cli *c, struct carry *x, struct err *e)
                        &(struct label_notes){c->home, x->damage, x->n_damage}, e);
 }
 
-static bool is_full(const struct err *e)
-{
-    return e->code == ERR_SYS && (e->sys == ENOSPC || e->sys == EDQUOT);
-}
-
 /* what was written to is full, and not the home that the error speaks of */
 static int full(const char *dir, const struct carry *x, const char *verb, struct err *e)
 {
     char size[24];
 
-    if (!is_full(e))
+    if (!err_is_full(e))
         return -1;
     size_human(x->copied_bytes, size);
     return err_sys(e, e->sys,
@@ -222,7 +217,7 @@ static int unpack_images(struct cli *c, struct db *d, struct carry *x, struct er
         why = (struct err){0};
         if (unpack_image(c, &rows[i], arena_printf(&c->a, "%s/tmp/%s", c->home, tmp), &why) == 0)
             continue;
-        if (is_full(&why))
+        if (err_is_full(&why))
             return *e = why, -1;
         x->damage = arena_grow(&c->a, x->damage, &x->n_damage, sizeof *x->damage);
         x->damage[x->n_damage - 1] =

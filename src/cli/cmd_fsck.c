@@ -38,7 +38,7 @@ struct finding {
 struct fsck {
     struct cli *c;
     const char *level;
-    bool dry_run, all;
+    bool dry_run, all, full; /* full: the disk of the database */
     struct digest_set hash; /* what to read, unless all */
     struct digest_set told; /* digests that have a finding of damage */
     struct finding *findings;
@@ -87,13 +87,11 @@ static bool wants_hash(void *ctx, const char *hex)
     return f->all || digest_set_has(&f->hash, hex);
 }
 
-static int note_right(struct fsck *f, struct err *e)
+static int write_right(struct fsck *f, struct err *e)
 {
     struct db *d = f->c->db;
     AUTO_TXN struct db *txn = d;
 
-    if (!f->n_right || !db_is_writable(d) || f->dry_run)
-        return 0;
     if (db_begin(d, DB_PROGRESS, e) < 0)
         return -1;
     for (size_t i = 0; i < f->n_right; i++)
@@ -101,6 +99,20 @@ static int note_right(struct fsck *f, struct err *e)
             return -1;
     f->n_right = 0;
     return db_commit(d, e);
+}
+
+/* on a full disk they are not noted, and read again next time: what was found out is said all the same */
+static int note_right(struct fsck *f, struct err *e)
+{
+    if (!f->n_right || !db_is_writable(f->c->db) || f->dry_run)
+        return 0;
+    if (write_right(f, e) == 0)
+        return 0;
+    if (!err_is_full(e))
+        return -1;
+    f->n_right = 0;
+    f->full = true;
+    return 0;
 }
 
 static void right(void *ctx, const char *hex)
@@ -405,7 +417,7 @@ static int check(struct fsck *f, struct err *e)
     for (size_t i = 0; i < f->n_findings; i++)
         if (f->findings[i].damage && find_touched(f, &f->findings[i], e) < 0)
             return -1;
-    if (!f->all || !db_is_writable(c->db) || f->dry_run)
+    if (!f->all || !db_is_writable(c->db) || f->dry_run || f->full)
         return 0;
     if (db_begin(c->db, DB_PROGRESS, e) < 0)
         return -1;

@@ -88,6 +88,7 @@ struct house {
     bool dry_run, no_pack;
     struct pack_count packed;
     uint64_t n_evicted;
+    struct gc_count made_room[GC_KINDS]; /* before the rest could be marked */
     struct gc_count counts[GC_KINDS], going[REASONS], kept[N_ELEMS(kept_rows)];
     int64_t n_buried;
 };
@@ -407,6 +408,10 @@ static int pack(struct house *h, struct err *e)
             !tree_worth_packing(s, hex))
             continue;
         if (tree_pack(s, hex, &h->packed, &why) < 0) {
+            if (err_is_full(&why)) {
+                log_note("no room to pack directories of many small files: left as they are");
+                return 0;
+            }
             if (why.code == ERR_SYS)
                 return *e = why, -1;
             log_note("%s: it stays as it is", why.text);
@@ -433,6 +438,54 @@ static int forget_dirs(struct house *h, struct err *e)
     return db_commit(c->db, e);
 }
 
+static void start_over(struct house *h)
+{
+    db_live_done(&h->live);
+    for (size_t i = 0; i < N_ELEMS(h->fates); i++)
+        digest_set_done(&h->fates[i]);
+    h->trees = NULL;
+    h->dirs = NULL;
+    h->n_trees = h->n_dirs = 0;
+    h->n_buried = 0;
+}
+
+/* On a disk without a byte left the database cannot say what goes. What no row names by its content
+ * goes first then: what crashes left, and directories of attempts that are not kept. */
+static int make_room(struct house *h, struct gc_plan *plan, struct err *e)
+{
+    struct gc_plan first = *plan;
+
+    start_over(h);
+    if (db_live_digests(h->c->db, &h->keep, &h->live, e) < 0 ||
+        db_attempt_dirs_in(&h->c->a, h->c->db, &h->keep, h->young_unix_ms, &h->dirs, &h->n_dirs,
+                           e) < 0)
+        return -1;
+    mark_dirs(h);
+    first.blobs = first.layers = first.checkouts = NULL;
+    first.young_unix_ms = h->young_unix_ms;
+    if (gc_sweep(h->c->store, &first, h->made_room, e) < 0)
+        return -1;
+    start_over(h);
+    return db_gone_each(h->c->db, note_fate, h, e);
+}
+
+static int mark_or_make_room(struct house *h, struct gc_plan *plan, struct err *e)
+{
+    if (mark(h, e) == 0)
+        return 0;
+    if (!err_is_full(e) || make_room(h, plan, e) < 0)
+        return -1;
+    *e = (struct err){0};
+    if (mark(h, e) == 0)
+        return 0;
+    if (!err_is_full(e))
+        return -1;
+    return err_sys(e, e->sys,
+                   "the disk of %s has not even room to record what goes: remove or move away some "
+                   "other file there, and run dugout gc again",
+                   h->c->home);
+}
+
 static int gc(struct house *h, int64_t grace_ms, struct err *e)
 {
     struct cli *c = h->c;
@@ -446,13 +499,18 @@ static int gc(struct house *h, int64_t grace_ms, struct err *e)
                            .dry_run = h->dry_run};
 
     if (gc_enter(c->store, &one, e) < 0 || find_young(h, grace_ms, e) < 0 ||
-        db_gone_each(c->db, note_fate, h, e) < 0 || mark(h, e) < 0 || expand(h, e) < 0)
+        db_gone_each(c->db, note_fate, h, e) < 0 ||
+        mark_or_make_room(h, &plan, e) < 0 || expand(h, e) < 0)
         return -1;
     expand_fates(h);
     mark_dirs(h);
     plan.young_unix_ms = h->young_unix_ms;
     if (gc_sweep(c->store, &plan, h->counts, e) < 0)
         return -1;
+    for (int k = 0; k < GC_KINDS; k++) {
+        h->counts[k].n += h->made_room[k].n;
+        h->counts[k].bytes += h->made_room[k].bytes;
+    }
     if (h->dry_run) {
         count_kept(h);
         return 0;

@@ -366,9 +366,14 @@ static int put_all(struct mlmd *x, struct err *e)
  * another name until it is whole, so it may be written without journal or fsync. */
 static int make_file(const char *path, struct db **gives, struct err *e)
 {
-    struct db *m = xalloc(sizeof(*m));
+    AUTO_FD int fd =
+        open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    struct db *m;
     int rc;
 
+    if (fd < 0) /* SQLite would not say why */
+        return err_sys(e, errno, "create %s", path);
+    m = xalloc(sizeof(*m));
     m->path = xstrdup(path);
     m->wlock_fd = -1;
     m->sync = -1;

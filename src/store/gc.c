@@ -504,7 +504,7 @@ static int sweep_trash(struct sweep *w, struct err *e)
 
 int gc_enter(struct store *s, int *gives_fd, struct err *e)
 {
-    if (store_lock(s, "sweep", LOCK_EX | LOCK_NB, gives_fd, e) == 0)
+    if (store_lock(s, SWEEP_LOCK, LOCK_EX | LOCK_NB, gives_fd, e) == 0)
         return 0;
     return e->code == ERR_BUSY
                ? err_set(e, ERR_BUSY, "another gc, fsck or backup is at work here")

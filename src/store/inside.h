@@ -57,6 +57,7 @@ int store_remove_tree(const struct store *s, int dir_fd, const char *name, struc
 int store_drop_later(struct store *s, int dir_fd, const char *name, struct err *e);
 void drop_forget(struct store *s);
 
+#define SWEEP_LOCK "sweep" /* in locks/, of the one gc, fsck or backup */
 /* what the probe found out, in locks/ */
 #define PROBE_ANSWER "probe"
 #define PROBE_BYTES 256

@@ -130,6 +130,7 @@ int store_probe(struct store *s, struct err *e)
 {
     char name[STORE_TMP_NAME], text[PROBE_BYTES];
     AUTO_FD int dir = -1;
+    AUTO_FD int sweep = -1;
     struct err ignored;
     int n, rc;
 
@@ -145,6 +146,10 @@ int store_probe(struct store *s, struct err *e)
                  has_nameless(dir) ? "yes" : "no", has_clones(dir, dir) ? "yes" : "no",
                  has_seals(dir) ? "yes" : "no");
     (void)store_drop(s, s->dirs[STORE_TMP], name, &ignored);
+    /* made while there is room for a file, for the gc that is to make some */
+    if (rc == 0 && (sweep = openat(s->dirs[STORE_LOCKS], SWEEP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC,
+                                   0640)) < 0)
+        rc = err_sys(e, errno, "make a lock");
     if (rc < 0)
         return err_at(e, "the file system of %s cannot hold a store", s->home);
     return fd_write_file(s->dirs[STORE_LOCKS], PROBE_ANSWER, text, (size_t)n, 0640, false, e);

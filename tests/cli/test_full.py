@@ -185,6 +185,51 @@ def test_a_disk_that_is_full_from_the_start_is_named(disk, write):
     d.ok("run", write({"t": sh("true")}, name="after"))
 
 
+def test_a_full_disk_without_ballast_can_still_be_collected(disk, write):
+    """Not a byte for the record of what goes: what crashes left goes first, and makes the room."""
+    d = disk()
+    big = {"t": {**sh('mkdir -p "$(dirname "$0")"; head -c 3000000 /dev/urandom >"$0"', art("x")),
+                 "art_out": {"x": "system.Dataset"}}}
+    d.ok("run", write(big))
+    (d.home / "ballast").unlink()
+    (d.home / "trash" / "left").write_bytes(os.urandom(1 << 20))
+    fill(d)
+    r = d("fsck", "--full", "--json")
+    assert r.rc == 0 and r.json["damage"] == 0, r
+    before = left(d)
+    doc = d.ok("gc", *NOTHING, "--json").json
+    assert doc["tombstones"] == 1 and doc["blobs"]["count"] >= 1 and doc["trash"]["count"] == 1, doc
+    assert left(d) > before + 3000000
+    d.ok("runs")
+
+
+def test_a_disk_without_inodes_can_be_collected(disk, write):
+    d = disk(inodes=600)
+    d.ok("run", write({"t": sh("true")}))
+    made = 0
+    try:
+        while True:
+            (d.home.parent / ("f%d" % made)).touch()
+            made += 1
+    except OSError:
+        pass
+    assert made
+    d.ok("gc", *NOTHING)
+
+
+def test_a_failure_to_write_a_file_says_why(disk, write):
+    d = disk()
+    d.ok("run", write({"t": {**sh('mkdir -p "$(dirname "$0")"; echo ok >"$0"', art("x")),
+                             "art_out": {"x": "system.Model"}}}))
+    mnt = d.home.parent
+    subprocess.run(["mount", "-o", "remount,ro", mnt], check=True)
+    for command in (["export", "mlmd", mnt / "x"], ["artifact", "export", "a1", mnt / "x", "--oci"],
+                    ["report", "@latest", "-o", mnt / "x"]):
+        r = d(*command)
+        assert r.rc == 6 and "Read-only" in r.err, r
+    subprocess.run(["mount", "-o", "remount,rw", mnt], check=True)
+
+
 def test_a_home_on_a_shared_file_system_is_refused_unless_forced(tmp_path):
     """A FUSE mount without a server: to others than its owner the kernel answers statfs by itself."""
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not shutil.which("setpriv"):
