@@ -188,6 +188,14 @@ int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err 
  * stands for that, and a line on stderr says so */
 int cli_find_holder(struct cli *c, const char *what, int64_t *out, struct err *e);
 
+/* cli_reach - what was made from these artifacts, themselves included; .tags names those of them
+ * that are tagged, "" when none is (in c's arena) */
+struct reach {
+    size_t artifacts, models;
+    const char *tags;
+};
+int cli_reach(struct cli *c, const int64_t *starts, size_t n, struct reach *out, struct err *e);
+
 /* GPUs of a command of its own (box --gpus): taken before the start, held until lent_done() */
 struct box_spec;
 struct gpus_lent;

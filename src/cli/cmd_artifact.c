@@ -257,6 +257,7 @@ int cmd_artifact_import(struct cli *c)
 
 int cmd_artifact_rm(struct cli *c)
 {
+    struct reach reach;
     struct err e = {0};
     int64_t id;
 
@@ -273,6 +274,11 @@ int cmd_artifact_rm(struct cli *c)
             return cli_fail(&e);
         log_note("artifact a%lld is removed; dugout gc frees its space, its record stays",
                  (long long)id);
+        if (cli_reach(c, &id, 1, &reach, &e) < 0)
+            return cli_fail(&e);
+        if (reach.tags[0]) /* what gc alone would have kept */
+            log_note("it is upstream of %s: what that was made from will not be there any more",
+                     reach.tags);
     }
     return 0;
 }

@@ -11,14 +11,14 @@
 
 #define NAMED 8 /* tags named in the answer */
 
-/* what a mark touches now, for the person who set it */
-static int say_reach(struct cli *c, const int64_t *starts, size_t n, const char *what,
-                     struct err *e)
+int cli_reach(struct cli *c, const int64_t *starts, size_t n, struct reach *out,
+              struct err *e)
 {
     struct lineage_opts down = {.directions = DB_DOWN};
-    size_t artifacts = 0, models = 0, tagged = 0;
+    struct reach r = {.artifacts = 0};
     AUTO_BUF struct buf tags = {0};
     struct lineage l;
+    size_t tagged = 0;
 
     if (db_lineage_in(&c->a, c->db, starts, n, &down, &l, e) < 0)
         return -1;
@@ -26,18 +26,32 @@ static int say_reach(struct cli *c, const int64_t *starts, size_t n, const char 
         const struct lineage_node *x = &l.nodes[i];
         if (x->is_task)
             continue;
-        artifacts++;
-        models += str_eqz(x->artifact->type, "system.Model");
+        r.artifacts++;
+        r.models += str_eqz(x->artifact->type, "system.Model");
         if (!x->tags.len)
             continue;
         if (tagged++ < NAMED)
             buf_addf(&tags, "%s%.*s (a%lld)", tagged > 1 ? ", " : "", STR_ARG(x->tags),
                      (long long)x->id);
     }
-    log_note("%s is revoked: %zu artifact%s flagged, %zu of them model%s%s%s%s", what,
-             artifacts, artifacts == 1 ? " is" : "s are", models,
-             models == 1 ? "" : "s", tagged ? "; tagged: " : "", buf_str(&tags),
-             tagged > NAMED ? ", ..." : "");
+    if (tagged > NAMED)
+        buf_adds(&tags, ", ...");
+    r.tags = arena_strdup(&c->a, buf_str(&tags));
+    *out = r;
+    return 0;
+}
+
+/* what a mark touches now, for the person who set it */
+static int say_reach(struct cli *c, const int64_t *starts, size_t n, const char *what,
+                     struct err *e)
+{
+    struct reach r;
+
+    if (cli_reach(c, starts, n, &r, e) < 0)
+        return -1;
+    log_note("%s is revoked: %zu artifact%s flagged, %zu of them model%s%s%s", what,
+             r.artifacts, r.artifacts == 1 ? " is" : "s are", r.models,
+             r.models == 1 ? "" : "s", r.tags[0] ? "; tagged: " : "", r.tags);
     return 0;
 }
 

@@ -190,6 +190,14 @@ def test_a_file_of_a_directory_leads_to_the_directory(dugout, write, tmp_path):
     assert r.rc == 3 and "no directory in the store has them" in r.err, r
 
 
+def test_removing_what_a_tagged_model_was_made_from_is_said(trained):
+    trained.ok("tag", "a3", "churn:prod")
+    r = trained.ok("artifact", "rm", "a1")
+    assert "it is upstream of churn:prod (a3)" in r.err
+    trained.ok("tag", "--delete", "churn:prod")
+    assert "upstream" not in trained.ok("artifact", "rm", "a3").err
+
+
 def test_a_deployed_file_is_found_by_its_content(trained, tmp_path):
     d = trained
     model = tmp_path / "renamed.joblib"
