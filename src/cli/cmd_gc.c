@@ -522,11 +522,16 @@ static int gc(struct house *h, int64_t grace_ms, struct err *e)
     return 0;
 }
 
+/* as many days as there can be mean for ever, and must not wrap round to never */
 static struct db_keep keep(uint64_t runs, uint64_t days, uint64_t bytes)
 {
+    int64_t now = clock_unix_ms();
+    uint64_t all_days = (uint64_t)(now / DAY_MS); /* since 1970 */
+
     return (struct db_keep){.last_runs = (int64_t)runs,
-                            .since_unix_ms =
-                                days ? clock_unix_ms() - (int64_t)days * DAY_MS : INT64_MAX,
+                            .since_unix_ms = !days             ? INT64_MAX
+                                             : days < all_days ? now - (int64_t)days * DAY_MS
+                                                               : 0,
                             .max_bytes = bytes};
 }
 

@@ -84,6 +84,15 @@ def test_gc_keeps_what_is_young_whatever_the_rules_say(dugout, write):
     assert n["tombstones"] == 3 and n["checkouts"]["count"] == 1
 
 
+@pytest.mark.parametrize("keep", [("--keep-runs", "9223372036854775807", "--keep-days", "0"),
+                                  ("--keep-runs", "0", "--keep-days", "200000000000"),
+                                  ("--keep-runs", "0", "--keep-days", "9223372036854775807")])
+def test_gc_that_is_to_keep_very_much_keeps_all(dugout, write, keep):
+    dugout.ok("run", write(train()))
+    age(dugout.home)
+    assert dugout.ok("gc", "--grace", "0s", *keep, "--json").json["tombstones"] == 0
+
+
 def test_a_ceiling_of_bytes_lets_the_oldest_runs_go(dugout, write):
     for i in range(4):
         dugout.ok("run", write({"t": {**sh('(echo %d; head -c 1000000 /dev/zero) >"$0"' % i, art("x")),
