@@ -382,7 +382,10 @@ static void print_text(struct house *h)
     table_print(&t, stdout);
     size_human(total, size);
     (void)printf("%s %s\n", size, h->dry_run ? "would be freed" : "freed");
-    if (h->packed.trees)
+    if (h->packed.trees && h->dry_run)
+        (void)printf("%llu directories of many small files would be packed, which frees more\n",
+                     (unsigned long long)h->packed.trees);
+    else if (h->packed.trees)
         (void)printf("%llu files of %llu directories are now in %llu packs\n",
                      (unsigned long long)h->packed.files, (unsigned long long)h->packed.trees,
                      (unsigned long long)h->packed.packs);
@@ -407,6 +410,10 @@ static int pack(struct house *h, struct err *e)
         if (!gc_is_old(s, STORE_CHECKOUTS, hex, h->young_unix_ms) ||
             !tree_worth_packing(s, hex))
             continue;
+        if (h->dry_run) {
+            h->packed.trees++;
+            continue;
+        }
         if (tree_pack(s, hex, &h->packed, &why) < 0) {
             if (err_is_full(&why)) {
                 log_note("no room to pack directories of many small files: left as they are");
@@ -513,7 +520,7 @@ static int gc(struct house *h, int64_t grace_ms, struct err *e)
     }
     if (h->dry_run) {
         count_kept(h);
-        return 0;
+        return h->no_pack ? 0 : pack(h, e);
     }
     if ((h->n_dirs && forget_dirs(h, e) < 0) ||
         (!h->no_pack && pack(h, e) < 0))

@@ -26,6 +26,9 @@ def packed(dugout, write):
     dugout.file = write(tasks, name="packs")
     dugout.ok("run", dugout.file)
     age(dugout.home)
+    plan = dugout.ok("gc", "-n", *KEEP, "--json").json["packed"]
+    assert (plan["directories"], plan["packs"]) == (1, 0) and list((dugout.home / "checkouts").iterdir())
+    assert "1 directories of many small files would be packed" in dugout.ok("gc", "-n", *KEEP).out
     doc = dugout.ok("gc", *KEEP, "--json").json
     assert doc["packed"]["directories"] == doc["packed"]["checkouts_removed"] == 1
     assert doc["packed"]["files"] == 401
