@@ -401,6 +401,24 @@ static void write_text_test(struct out *o, const char *column,
     add_text(o, n->value.text);
 }
 
+/* a name is recorded in full, docker.io/library/tiny:latest, and asked for as people say it */
+static void write_image_name(struct out *o, struct str s, const char *tag)
+{
+    buf_addf(o->sql,
+             "m.name = ? || '%s' OR substr(m.name, -1 - length(? || '%s')) = '/' || ? || '%s'", tag,
+             tag, tag);
+    for (int i = 0; i < 3; i++)
+        add_text(o, s);
+}
+
+static bool has_image_tag(struct str s)
+{
+    while (s.len && s.ptr[s.len - 1] != '/')
+        if (s.ptr[--s.len] == ':')
+            return true;
+    return false;
+}
+
 static void write_image(struct out *o, const struct where_node *n)
 {
     struct str s = n->value.text;
@@ -412,10 +430,12 @@ static void write_image(struct out *o, const struct where_node *n)
         write_digest(o, "i.config", s);
     } else {
         buf_adds(o->sql, "i.id IN (SELECT m.image FROM image_name m WHERE ");
-        write_text_test(o, "m.name", n);
-        if (n->op != OP_LIKE) {
-            buf_adds(o->sql, " OR m.name LIKE '%/' || ?");
+        if (n->op == OP_LIKE) {
+            buf_adds(o->sql, "m.name GLOB ? OR m.name GLOB '*/' || ?");
             add_text(o, s);
+            add_text(o, s);
+        } else {
+            write_image_name(o, s, has_image_tag(s) ? "" : ":latest");
         }
         buf_adds(o->sql, ")");
     }

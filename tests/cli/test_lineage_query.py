@@ -64,6 +64,13 @@ def test_the_question_of_the_mission(recorded):
     assert d.ok("query", "Model where tag = test").out.count("\n") == 1
 
 
+@pytest.mark.parametrize("test", ["= tiny", "= tiny:latest", "= library/tiny", "= docker.io/library/tiny:latest",
+                                  "~ 'tiny*'", "~ 'docker.io/*:latest'"])
+def test_an_image_is_asked_for_by_any_of_its_names(recorded, test):
+    assert len(ids(recorded.ok("query", "Model where image %s" % test, "--json"))) == 2
+    assert ids(recorded.ok("query", "where image = ti_y or image = iny or image = tiny:other", "--json")) == []
+
+
 def test_a_mistake_in_a_query_is_shown_where_it_is(recorded):
     r = recorded("query", "Model where upstream Dataset.rows >> 10000")
     assert r.rc == 2 and "query, character 35: want one of = != < <= > >= ~ in, got >> 10000" in r.err
