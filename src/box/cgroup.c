@@ -399,6 +399,7 @@ static uint64_t left_behind(const struct cg_slot *s, uint64_t limit_bytes)
     return cg_read_u64(d, "memory.usage_in_bytes");
 }
 
+/* none (0) is written as well: an earlier box of the slot may have had a limit */
 static bool limit_cpu(const struct cg_slot *s, uint32_t millis)
 {
     uint64_t quota = (uint64_t)millis * CPU_PERIOD_USEC / 1000;
@@ -410,6 +411,8 @@ static bool limit_cpu(const struct cg_slot *s, uint32_t millis)
         (void)snprintf(text, sizeof text, "%llu %d", (unsigned long long)quota, CPU_PERIOD_USEC);
         return write_file(d, "cpu.max", millis ? text : "max");
     }
+    if (!millis)
+        return write_file(d, "cpu.cfs_quota_us", "-1");
     return write_u64(d, "cpu.cfs_period_us", CPU_PERIOD_USEC) &&
            write_u64(d, "cpu.cfs_quota_us", quota);
 }
@@ -433,7 +436,7 @@ static void set_limits(struct cg_slot *s, const struct cg_limits *want)
         share_cpu(s, want->cpu_share_millis);
     if (s->dir[CG_MEMORY] >= 0)
         s->enforced[CG_MEMORY] = limit_memory(s, want->memory_bytes + s->left_bytes);
-    if (s->dir[CG_CPU] >= 0 && (want->cpu_millis || s->dir[CG_CPU] == s->v2_dir))
+    if (s->dir[CG_CPU] >= 0)
         s->enforced[CG_CPU] = limit_cpu(s, want->cpu_millis);
     if (s->dir[CG_PIDS] >= 0)
         s->enforced[CG_PIDS] =

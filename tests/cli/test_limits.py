@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of a box: each is kept, and its name is in the verdict."""
 
+import pathlib
 import subprocess
 import time
 
 import pytest
 
-from conftest import ever_longer, out_param, pipeline, sh
+from conftest import ever_longer, out_param, pipeline, sh, wait_until
 
 
 def run_one(d, tmp_path, script, *flags, **task):
@@ -108,6 +109,31 @@ def test_a_cpu_limit_is_a_limit(dugout, tmp_path):
 
     # what it used is the same, and a tenth of a CPU takes at least five times as long
     assert seconds(held) > 5 * held["cpu_seconds"] * 0.9, (free, held)
+
+
+def test_a_limit_on_cpu_ends_with_its_box(dugout, write):
+    """The next box of the slot asks for a part of the CPUs beside others, and for no limit."""
+    tree = pathlib.Path("/sys/fs/cgroup/cpu")
+    if not (tree / "cpu.shares").exists():
+        pytest.skip("no v1 controller of cpu here")
+    dugout.ok("box", "--cpus", "0.1", "tiny", "--", "true")
+    dugout.start("run", write({"t": {**sh("exec sleep 600"), "resources": {"cpuRequest": 0.5}}}),
+                 "--no-cache")
+
+    def slot():
+        for pid in dugout.home.glob("runs/*/*/pid"):
+            supervisor = pid.read_text().split()[0]
+            children = pathlib.Path("/proc/%s/task/%s/children" % (supervisor, supervisor)).read_text()
+            for child in children.split():
+                mine = pathlib.Path("/proc/%s/cgroup" % child).read_text()
+                found = [x.split(":")[2] for x in mine.splitlines() if x.split(":")[1] == "cpu"]
+                if found and "/slot-" in found[0]:
+                    return tree / found[0].lstrip("/")
+        return None
+
+    slot = wait_until(slot)
+    assert (slot / "cpu.shares").read_text() == "512\n"
+    assert (slot / "cpu.cfs_quota_us").read_text() == "-1\n"
 
 
 def test_what_a_box_left_on_a_tmpfs_does_not_count_for_the_next(dugout, tmp_path):
