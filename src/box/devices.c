@@ -75,18 +75,18 @@ static int allow(int fd, const char *text, int n)
     return write(fd, text, (size_t)n) == n ? 0 : -1;
 }
 
-static int allow_harmless(int cgroup_fd, int fd)
+/* those of the harmless ones that are not in the list: whoever set a slot up may have been killed
+ * half way, and without /dev/null no box would ever start in it again */
+static int allow_harmless(int fd, const char *list)
 {
     char text[64];
 
-    if (fd_write_small(cgroup_fd, "devices.deny", "a", &(struct err){0}) < 0)
-        return -1;
     for (unsigned i = 0; i < cg_n_devices; i++) {
         const struct cg_device *d = &cg_devices[i];
         int n = d->minor < 0
                     ? snprintf(text, sizeof text, "c %d:* rwm", d->major)
                     : snprintf(text, sizeof text, "c %d:%d rwm", d->major, d->minor);
-        if (allow(fd, text, n) < 0)
+        if (!strstr(list, text) && allow(fd, text, n) < 0)
             return -1;
     }
     return 0;
@@ -102,9 +102,12 @@ int cg_v1_devices(int cgroup_fd, const struct box_device *granted, size_t n)
     if (len < 0 || fd < 0)
         return -1;
     have[len] = 0;
-    /* "a *:* rwm" is what a new cgroup has */
-    if (have[0] == 'a' ? allow_harmless(cgroup_fd, fd) < 0
-                       : deny_leftovers(cgroup_fd, have, granted, n) < 0)
+    if (have[0] == 'a') { /* "a *:* rwm" is what a new cgroup has */
+        have[0] = 0;
+        if (fd_write_small(cgroup_fd, "devices.deny", "a", &(struct err){0}) < 0)
+            return -1;
+    }
+    if (allow_harmless(fd, have) < 0 || deny_leftovers(cgroup_fd, have, granted, n) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         int k = snprintf(text, sizeof text, "c %u:%u rw", granted[i].major, granted[i].minor);

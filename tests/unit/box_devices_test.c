@@ -75,6 +75,22 @@ static void rules_follow_the_box(const char *cgroup,
     CHECK_INT(open_in(cgroup, 1, 5), 0);
 }
 
+/* whoever set it up was killed half way: the next one finds a list without /dev/null, or none */
+static void a_half_made_slot_is_made_whole(const char *cgroup)
+{
+    static const char *const lost[] = {"c 1:3 rwm", "a"};
+    AUTO_FD int dir = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct err e;
+
+    for (size_t i = 0; i < N_ELEMS(lost); i++) {
+        CHECK_INT(fd_write_small(dir, "devices.deny", lost[i], &e), 0);
+        CHECK_INT(open_in(cgroup, 1, 3), EPERM);
+        CHECK_INT(cg_v1_devices(dir, NULL, 0), 0);
+        CHECK_INT(open_in(cgroup, 1, 3), 0);
+        CHECK_INT(open_in(cgroup, 1, 1), EPERM);
+    }
+}
+
 static const char *v2_tree(void)
 {
     static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
@@ -115,6 +131,7 @@ int main(void)
                    (int)getpid());
     if (mkdir(path, 0755) == 0) {
         rules_follow_the_box(path, cg_v1_devices);
+        a_half_made_slot_is_made_whole(path);
         CHECK_INT(rmdir(path), 0);
     } else {
         printf("skipped v1: no cgroup can be made in /sys/fs/cgroup/devices\n");
