@@ -96,7 +96,7 @@ static int take_ids(const struct plan *p, uid_t euid, gid_t egid, struct err *e)
         return 0;
     if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0 ||
         syscall(SYS_setgroups, 0, NULL) < 0)
-        return err_sys(e, errno, "become root in the box");
+        return ids_refused("become root in the box", e);
     return 0;
 }
 
@@ -198,7 +198,8 @@ static int write_etc(struct child *c, struct err *e)
 static int build_root(struct child *c, struct err *e)
 {
     if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return err_sys(e, errno, "make mounts private");
+        return c->p->ids.kind == IDS_HOST ? err_sys(e, errno, "make mounts private")
+                                          : ids_refused("make mounts private", e);
     if (root_mount(c->p, &c->m.root_fd, &c->refused, e) < 0 ||
         mnt_clone(c->m.root_fd, "", false, &c->tree, e) < 0)
         return -1;
@@ -252,7 +253,7 @@ static int loopback_up(struct err *e)
     if (sock < 0 && errno == EAFNOSUPPORT)
         return 0; /* a kernel without IPv4 */
     if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &lo) < 0)
-        return err_sys(e, errno, "bring up the loopback interface of the box");
+        return ids_refused("bring up the loopback interface of the box", e);
     return 0;
 }
 

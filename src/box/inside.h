@@ -62,6 +62,13 @@ bool ids_in_initial_ns(void);
 bool ids_have_cap(unsigned cap);
 /* ids_hint - why the kernel may have refused a user namespace, NULL when it is not known */
 const char *ids_hint(void);
+/* ids_refused - what could not be done in a new user namespace, with the hint instead of errno when
+ * there is one: AppArmor lets it be made and refuses what is done first in it. -1 */
+int ids_refused(const char *what, struct err *e);
+#define IDS_HELPER_REMEDY                                                                          \
+    "as root, chmod u+s the two programs (package uidmap does); where no program may gain "        \
+    "privileges (no_new_privs, nosuid), take this user's lines out of /etc/subuid and "            \
+    "/etc/subgid, and boxes have one id"
 /* ids_subranges - the ranges of /etc/subuid and /etc/subgid for the caller; false: none */
 bool ids_subranges(struct ids *out);
 /* ids_run_mapped - run fn(arg) in a helper process that has all capabilities in the user

@@ -188,7 +188,7 @@ int ids_find(const struct box_spec *spec, struct ids *out, struct err *e)
 
 /* ---- writing maps ----------------------------------------------------------------------------- */
 
-static int refused(struct err *e, const char *what)
+int ids_refused(const char *what, struct err *e)
 {
     int sys = errno;
     const char *hint = ids_hint();
@@ -204,10 +204,10 @@ int ids_write_own(const struct ids *ids, uid_t euid, gid_t egid, struct err *e)
     (void)fd_write_small(AT_FDCWD, "/proc/self/setgroups", "deny", &ignored);
     (void)snprintf(map, sizeof map, "%u %u 1", ids->inner_uid, euid);
     if (fd_write_small(AT_FDCWD, "/proc/self/uid_map", map, e) < 0)
-        return refused(e, "map the user into the box");
+        return ids_refused("map the user into the box", e);
     (void)snprintf(map, sizeof map, "%u %u 1", ids->inner_gid, egid);
     if (fd_write_small(AT_FDCWD, "/proc/self/gid_map", map, e) < 0)
-        return refused(e, "map the group into the box");
+        return ids_refused("map the group into the box", e);
     return 0;
 }
 
@@ -254,9 +254,9 @@ int ids_write_range(const struct ids *ids, pid_t pid, struct err *e)
 
     if (u_ok && g_ok)
         return 0;
-    return err_set(e, ERR_SYS, "%s did not map the range of ids that /etc/sub%s names%s%s",
-                   u_ok ? "newgidmap" : "newuidmap", u_ok ? "gid" : "uid", hint ? ": " : "",
-                   hint ? hint : "");
+    return err_set(e, ERR_SYS, "%s did not map the range of ids that /etc/sub%s names: %s",
+                   u_ok ? "newgidmap" : "newuidmap", u_ok ? "gid" : "uid",
+                   hint ? hint : IDS_HELPER_REMEDY);
 }
 
 /* ---- a helper inside -------------------------------------------------------------------------- */

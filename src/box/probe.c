@@ -26,6 +26,8 @@
 #include "base/mem.h"
 #include "box/inside.h"
 
+#define USUAL_IDS 65535 /* above 0: up to nobody (65534) and nogroup */
+
 static void fact(struct box_facts *f, const char *name, enum box_fact_state state,
                  const char *remedy, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
@@ -151,7 +153,7 @@ static int map_one(const void *arg)
     return mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL);
 }
 
-static void probe_namespaces(const struct ids *ids, struct box_facts *f)
+static bool probe_namespaces(const struct ids *ids, struct box_facts *f)
 {
     const uint64_t all =
         CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
@@ -168,17 +170,42 @@ static void probe_namespaces(const struct ids *ids, struct box_facts *f)
              ids_hint() ? ids_hint()
                         : "run dugout as root, or allow user namespaces for this user",
              "cannot be made: %s", strerror(why));
+    return why == 0;
 }
 
-static void probe_ids(const struct ids *ids, struct box_facts *f)
+static int nothing_mapped(void *arg, struct err *e)
+{
+    (void)arg;
+    (void)e;
+    return 0;
+}
+
+static void probe_range(const struct ids *ids, bool try_it, struct box_facts *f)
+{
+    unsigned least = ids->n_uids < ids->n_gids ? ids->n_uids : ids->n_gids;
+    struct err e;
+
+    if (try_it && ids_run_mapped(-1, false, nothing_mapped, NULL, &e) < 0)
+        fact(f, "ids", BOX_FACT_BAD, IDS_HELPER_REMEDY,
+             "newuidmap or newgidmap does not map the range of this user");
+    else if (least < USUAL_IDS)
+        fact(f, "ids", BOX_FACT_WORSE,
+             "images may have any user up to 65534 (nobody): as root, give this user 65536 ids: "
+             "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME",
+             "only %u: a box cannot have users above that", least);
+    else
+        fact(f, "ids", BOX_FACT_GOOD, NULL, "%u from %u on, by newuidmap", ids->n_uids,
+             ids->sub_uid);
+}
+
+static void probe_ids(const struct ids *ids, bool try_it, struct box_facts *f)
 {
     switch (ids->kind) {
     case IDS_HOST:
         fact(f, "ids", BOX_FACT_GOOD, NULL, "those of the host (root)");
         return;
     case IDS_RANGE:
-        fact(f, "ids", BOX_FACT_GOOD, NULL, "%u from %u on, by newuidmap", ids->n_uids,
-             ids->sub_uid);
+        probe_range(ids, try_it, f);
         return;
     case IDS_ONE:
         fact(f, "ids", BOX_FACT_WORSE,
@@ -297,8 +324,7 @@ void box_probe(const char *home, struct box_facts *out)
         fact(out, "kernel", BOX_FACT_GOOD, NULL, "%.60s %.60s", u.release, u.machine);
     if (ids_find(&nobody, &ids, &e) < 0)
         ids = (struct ids){.kind = IDS_ONE};
-    probe_ids(&ids, out);
-    probe_namespaces(&ids, out);
+    probe_ids(&ids, probe_namespaces(&ids, out), out);
     probe_mount_api(out);
     probe_overlay(home ? home : "/tmp", &ids, out);
     probe_cgroup(&ids, out);

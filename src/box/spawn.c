@@ -316,8 +316,9 @@ int box_not_started(const struct plan *p, const struct box_msg *m, struct err *e
     case STEP_CREDS:
         return err_sys(e, m->sys, "change to user \"%.80s\"%s",
                        p->spec->user ? p->spec->user : "0",
-                       p->ids.kind == IDS_RANGE ? " (is the id within the range of /etc/subuid?)"
-                                                : "");
+                       p->ids.kind == IDS_RANGE
+                           ? " (is the id within the range of /etc/subuid? see dugout doctor)"
+                           : "");
     case STEP_SECCOMP:
         return err_sys(e, m->sys, "install the system call filter");
     case STEP_FORK:

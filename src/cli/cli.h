@@ -204,8 +204,8 @@ struct gpus_lent;
 int gpus_lend(struct cli *c, struct box_spec *s, struct gpus_lent **gives, struct err *e);
 void gpus_lent_done(struct gpus_lent *l);
 
-/* doctor_gpus - the line of `doctor` about GPUs, in both forms */
-void doctor_gpus(struct cli *c, struct table *t, struct jw *w);
+/* doctor_gpus - the line of `doctor` about GPUs, in both forms; gives what to do, static, or NULL */
+const char *doctor_gpus(struct cli *c, struct table *t, struct jw *w);
 
 /* ---- export.c ---- */
 struct db_artifact;

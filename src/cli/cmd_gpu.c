@@ -181,8 +181,9 @@ int cmd_gpu_undrain(struct cli *c)
 
 /* ---- doctor --------------------------------------------------------------------- */
 
-void doctor_gpus(struct cli *c, struct table *t, struct jw *w)
+const char *doctor_gpus(struct cli *c, struct table *t, struct jw *w)
 {
+    static const char *const remedy = "dugout gpu ls says what is wrong with each";
     struct gpu_set s = {0};
     struct err e = {0};
     char text[200];
@@ -215,7 +216,8 @@ void doctor_gpus(struct cli *c, struct table *t, struct jw *w)
     jw_kstr(w, "name", "gpus");
     jw_kstr(w, "state", good ? "good" : "worse");
     jw_kstr(w, "value", text);
-    jw_kstr(w, "remedy", good ? NULL : "dugout gpu ls says what is wrong with each");
+    jw_kstr(w, "remedy", good ? NULL : remedy);
     jw_end_obj(w);
     gpu_set_done(&s);
+    return good ? NULL : remedy;
 }

@@ -53,6 +53,7 @@ int cmd_doctor(struct cli *c)
     struct err e = {0};
     struct table t;
     struct jw w;
+    const char *gpus;
     bool bad = false;
 
     if (cli_open(c, DB_READ, &e) < 0)
@@ -75,7 +76,7 @@ int cmd_doctor(struct cli *c)
         jw_end_obj(&w);
         bad |= x->state == BOX_FACT_BAD;
     }
-    doctor_gpus(c, &t, &w);
+    gpus = doctor_gpus(c, &t, &w);
     home_fact(c, &t, &w);
     jw_end_arr(&w);
     if (c->json) {
@@ -87,6 +88,8 @@ int cmd_doctor(struct cli *c)
     for (size_t i = 0; i < f->n; i++)
         if (f->facts[i].remedy && f->facts[i].state != BOX_FACT_GOOD)
             (void)printf("\n%s: %s\n", f->facts[i].name, f->facts[i].remedy);
+    if (gpus)
+        (void)printf("\ngpus: %s\n", gpus);
     (void)printf("\n%s\n", bad ? "Boxes cannot be started here until the lines marked BAD are mended."
                                : "Boxes can be started here.");
     return bad ? 6 : 0;

@@ -94,6 +94,8 @@ def test_without_unified_memory_the_reason_says_what_to_run(dugout, tmp_path):
     t = use(dugout, gputree.nvidia(tmp_path / "machine"))
     t.write("proc/devices", "Character devices:\n195 nvidia-frontend\n")
     assert "nvidia-modprobe" in gpus(dugout)[0]["reason"]
+    out = dugout.ok("doctor").out
+    assert "0 ready of 2" in out and "gpus: dugout gpu ls says" in out, out
 
 
 def test_doctor_has_a_line_about_gpus(two, tmp_path):

@@ -5,6 +5,7 @@ behind, it is collected, and gc leaves nothing."""
 import json
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 
@@ -133,3 +134,69 @@ def test_ids_beyond_the_range_are_refused_in_words(user):
         assert (r.rc, r.out) == (0, "70000\n")
     else:
         assert r.rc == 125 and "70000" in r.err and "/etc/subuid" in r.err, r
+
+
+# ---- what is refused, and what to do about it ------------------------------------------------------
+
+
+def helper_without_rights(user) -> str:
+    """newuidmap with another file in its place that is as good, but not setuid."""
+    path = os.path.realpath(shutil.which("newuidmap"))
+    copy = user.base / "newuidmap"
+    shutil.copy(path, copy)
+    copy.chmod(0o755)
+    return "mount --bind %s %s" % (copy, path)
+
+
+def test_a_helper_that_cannot_map_is_found_by_doctor(user):
+    if user.kind == "one":
+        pytest.skip("needs no helper")
+    helper = [helper_without_rights(user)]
+    r = user("doctor", "--json", prefix=helper)
+    fact = {f["name"]: f for f in json.loads(r.out)}["ids"]
+    assert r.rc == 6 and fact["state"] == "bad" and "chmod u+s" in fact["remedy"], r
+    r = user("box", "tiny", "--", "true", prefix=helper)
+    assert r.rc == 125 and "newuidmap did not map" in r.err and "chmod u+s" in r.err, r
+
+
+def test_a_small_range_is_said(user):
+    if user.kind == "one":
+        pytest.skip("has no range")
+    small = ["printf '%s:%d:100\\n' >/etc/subuid" % (rootless.NAME, RANGE_START)]
+    before = (user.etc / "subuid").read_text()
+    try:
+        fact = {f["name"]: f for f in json.loads(user("doctor", "--json", prefix=small).out)}["ids"]
+    finally:
+        (user.etc / "subuid").write_text(before)
+    assert fact["state"] == "worse" and fact["value"].startswith("only 100")
+    assert "usermod --add-subuids" in fact["remedy"]
+
+
+# AppArmor lets a program without a profile make a user namespace, and refuses what is done in it.
+REFUSE_MOUNT = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Insn(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint)]
+class Prog(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Insn))]
+code = (Insn * 4)((0x20, 0, 0, 0), (0x15, 0, 1, 165), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Prog(4, code)), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_what_apparmor_refuses_comes_with_its_remedy(user):
+    if user.kind != "one" or os.uname().machine != "x86_64":
+        pytest.skip("the filter is made for x86-64, and hinders newuidmap")
+    sysctl = user.base / "kernel"
+    sysctl.mkdir()
+    (sysctl / "apparmor_restrict_unprivileged_userns").write_text("1\n")
+    (user.base / "refuse.py").write_text(REFUSE_MOUNT)
+    argv = user.argv("box", "tiny", "--", "true", prefix=["mount --bind %s /proc/sys/kernel" % sysctl])
+    at = argv.index(str(user.base / "dugout"))
+    argv[at:at] = ["/usr/bin/python3", str(user.base / "refuse.py")]
+    r = subprocess.run(argv, cwd=user.work, env=user.env(), capture_output=True, text=True, timeout=300)
+    assert r.returncode == 125 and "make mounts private: AppArmor" in r.stderr, r
+    assert "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in r.stderr
