@@ -365,9 +365,17 @@ static void watch_box(struct supervisor *s, int timer, int signals)
     (void)drain_log(s);
 }
 
+/* Also of one that we stopped: what waits for a GPU that is gone ends by its time-out. */
+static bool gpu_failed(struct supervisor *s, const struct box_result *b, char *why, size_t size)
+{
+    return (s->killing || b->signal || b->exit_code) && !b->oom &&
+           lend_failed(&s->at, s->since_mono_us, why, size);
+}
+
 static void name_the_end(struct supervisor *s, const struct box_result *b)
 {
     char text[160], why[480], hint[80] = "";
+    bool host = gpu_failed(s, b, why, sizeof why);
 
     if (b->pids_hit)
         snprintf(hint, sizeof hint, "; it reached its limit of %u processes", s->at.pids_max);
@@ -381,7 +389,7 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
     if (strstr(b->enforced, "\"overlay\":false")) {
         notice(s, STR("this host gives no overlayfs: boxes run flat, each from a copy of its image"));
     }
-    if (s->killing) {
+    if (s->killing && !(host && s->end == END_EXITED)) {
         set_error(s, s->end, s->why);
     } else if (b->oom) {
         char limit[24];
@@ -391,9 +399,8 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
         else
             snprintf(text, sizeof text, "out of memory: the kernel killed it (no limit was set)");
         set_error(s, END_EXITED, text);
-    } else if ((b->signal || b->exit_code) &&
-               lend_failed(&s->at, s->since_mono_us, why, sizeof why)) {
-        set_error(s, END_HOST, why);
+    } else if (host) {
+        set_error(s, END_HOST, s->killing ? arena_printf(&s->a, "%s; %s", why, s->why) : why);
     } else if (b->signal) {
         snprintf(text, sizeof text, "killed by signal %d (%s)%s", b->signal, strsignal(b->signal),
                  hint);

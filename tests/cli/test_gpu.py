@@ -583,6 +583,19 @@ def test_a_gpu_that_fails_is_drained_and_the_retry_gets_another(two, tmp_path, w
     assert r.rc == 3 and "is drained: Xid 79" in r.err
 
 
+def test_a_task_that_hangs_on_a_dead_gpu_is_no_fault_of_its_own(two, tmp_path, write):
+    """It ends by its time-out, and what the driver said counts all the same."""
+    (two.tree.root / "dev/kmsg").write_text(
+        "4,99,%d,-;NVRM: Xid (PCI:%s): 79, pid=1, GPU has fallen off the bus.\n"
+        % (uptime_us() + 10**11, PCI[0][:-2]))
+    r = two("run", write({"train": gpu_task("exec sleep 600")}), "--task-timeout", "1s")
+    assert r.rc == 1 and "GPU %s failed and is drained: Xid 79" % UUID[0] in r.err, r
+    task = two.ok("show", "@latest", "--json").json["tasks"][0]
+    assert (task["attempts"], task["host_failures"], task["gpus"]) == (2, 1, [UUID[1]])
+    assert task["error"].startswith("stopped: the task's time-out of 1")
+    assert [g["state"] for g in gpus(two)] == ["drained", "free"]
+
+
 def test_a_program_that_crashes_by_itself_drains_nothing(two, tmp_path, write):
     (two.tree.root / "dev/kmsg").write_text(
         "4,99,%d,-;NVRM: Xid (PCI:%s): 31, pid=1, MMU Fault\n4,98,1,-;NVRM: Xid (PCI:%s): 79, old\n"
