@@ -263,9 +263,10 @@ int64_t task_backoff_ms(const struct retry_policy *p, uint32_t failures);
 void run_task_resources(const struct run_task_opts *own, struct exec_resources *res);
 void run_task_limits(const struct run_task_opts *own, struct attempt *at);
 void run_mounts_write(struct jw *w, const struct run_mount *m, size_t n);
-const struct run_mount *run_mounts_read_in(struct arena *a, json *list, size_t *n);
+int run_mounts_read_in(struct arena *a, json *from, const struct run_mount **out, size_t *n,
+                       struct err *e);
 void run_tasks_write(struct jw *w, const struct run_opts *o);
-void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o);
+int run_tasks_read_in(struct arena *a, json *from, struct run_opts *o, struct err *e);
 
 /* options, root artifacts and --tag as JSON in the run's row */
 void run_opts_write(struct buf *out, const struct engine *en);

@@ -115,18 +115,23 @@ void run_opts_write(struct buf *out, const struct engine *en)
     jw_end_obj(&w);
 }
 
-static const char *const *read_words(struct arena *a, json *list, size_t *n)
+/* absent in the rows of older versions: none */
+static int read_words(struct arena *a, json *root, const char *key, const char *const **out,
+                      size_t *n, struct err *e)
 {
-    const char **words = NULL;
-    size_t i, max;
-    json *item;
+    char **words;
 
-    if (!yyjson_is_arr(list))
-        return NULL;
-    *n = yyjson_arr_size(list);
-    words = arena_alloc(a, (*n + 1) * sizeof *words);
-    yyjson_arr_foreach(list, i, max, item) words[i] = arena_str(a, json_as_str(item)).ptr;
-    return words;
+    if (!json_at(root, key))
+        return 0;
+    if (json_words_in(a, root, key, &words, n, e) < 0)
+        return -1;
+    *out = (const char *const *)words;
+    return 0;
+}
+
+static int read_number(json *root, const char *key, int64_t high, int64_t *out, struct err *e)
+{
+    return json_at(root, key) ? json_i64_in(root, key, 0, high, out, e) : 0;
 }
 
 int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struct err *e)
@@ -147,21 +152,25 @@ int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struc
         json_str_opt(root, "packages", &policy, e) < 0 ||
         json_bool_opt(root, "lenient", &o->lenient, e) < 0 ||
         json_bool_opt(root, "sdk_words", &o->sdk_words, e) < 0 ||
-        json_i64_opt(root, "retries", &retries, e) < 0 ||
-        json_i64_opt(root, "host_retries", &host_retries, e) < 0 ||
+        read_number(root, "retries", UINT32_MAX, &retries, e) < 0 ||
+        read_number(root, "host_retries", UINT32_MAX, &host_retries, e) < 0 ||
         json_i64_opt(root, "timeout_ms", &o->timeout_ms, e) < 0 ||
         json_bool_opt(root, "gpus_none", &o->gpus_none, e) < 0 ||
         json_bool_opt(root, "gpus_shared", &o->gpus_shared, e) < 0 ||
-        json_i64_opt(root, "gpus_max", &gpus_max, e) < 0 ||
+        read_number(root, "gpus_max", UINT32_MAX, &gpus_max, e) < 0 ||
         json_i64_opt(root, "gpu_wait_ms", &o->gpu_wait_ms, e) < 0 ||
-        json_i64_opt(root, "memory_bytes", &memory, e) < 0 ||
-        json_i64_opt(root, "pids_max", &pids, e) < 0 ||
-        json_i64_opt(root, "log_max_bytes", &log, e) < 0 ||
-        json_i64_opt(root, "cpu_millis", &cpu, e) < 0 ||
-        json_i64_opt(root, "disk_bytes", &disk, e) < 0 ||
-        json_i64_opt(root, "shm_bytes", &shm, e) < 0 ||
+        read_number(root, "memory_bytes", INT64_MAX, &memory, e) < 0 ||
+        read_number(root, "pids_max", UINT32_MAX, &pids, e) < 0 ||
+        read_number(root, "log_max_bytes", INT64_MAX, &log, e) < 0 ||
+        read_number(root, "cpu_millis", UINT32_MAX, &cpu, e) < 0 ||
+        read_number(root, "disk_bytes", INT64_MAX, &disk, e) < 0 ||
+        read_number(root, "shm_bytes", INT64_MAX, &shm, e) < 0 ||
         json_i64_opt(root, "task_timeout_ms", &o->task_timeout_ms, e) < 0 ||
-        json_i64_opt(root, "grace_ms", &o->grace_ms, e) < 0)
+        json_i64_opt(root, "grace_ms", &o->grace_ms, e) < 0 ||
+        run_mounts_read_in(a, root, &o->mounts, &o->n_mounts, e) < 0 ||
+        run_tasks_read_in(a, root, o, e) < 0 ||
+        read_words(a, root, "env", &o->env, &o->n_env, e) < 0 ||
+        read_words(a, root, "refresh", &o->refresh, &o->n_refresh, e) < 0)
         return err_at(e, "options of the run");
     o->retries = (uint32_t)retries;
     o->gpus_max = (uint32_t)gpus_max;
@@ -175,9 +184,5 @@ int run_opts_in(struct arena *a, struct str json_text, struct run_opts *o, struc
     for (size_t i = 0; i < N_ELEMS(policies); i++)
         if (str_eqz(policy, policies[i]))
             o->packages = (enum packages_policy)i;
-    o->mounts = run_mounts_read_in(a, json_at(root, "mounts"), &o->n_mounts);
-    run_tasks_read_in(a, json_at(root, "tasks"), o);
-    o->env = read_words(a, json_at(root, "env"), &o->n_env);
-    o->refresh = read_words(a, json_at(root, "refresh"), &o->n_refresh);
     return 0;
 }

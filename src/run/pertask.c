@@ -178,20 +178,35 @@ void run_mounts_write(struct jw *w, const struct run_mount *m, size_t n)
     jw_end_arr(w);
 }
 
-const struct run_mount *run_mounts_read_in(struct arena *a, json *list, size_t *n)
+static int get_word(struct arena *a, json *from, const char *key, const char **out,
+                    struct err *e)
 {
-    struct run_mount *m = NULL;
-    size_t i, max;
-    json *item;
+    struct str s;
 
+    if (json_cstr(from, key, &s, e) < 0)
+        return -1;
+    *out = arena_str(a, s).ptr;
+    return 0;
+}
+
+int run_mounts_read_in(struct arena *a, json *from, const struct run_mount **out,
+                       size_t *n, struct err *e)
+{
+    json *list = json_at(from, "mounts"), *item;
+    struct run_mount *m;
+    size_t i, max;
+
+    m = arena_alloc(a, (yyjson_arr_size(list) + 1) * sizeof *m);
+    yyjson_arr_foreach(list, i, max, item)
+    {
+        if (get_word(a, item, "src", &m[i].src, e) < 0 ||
+            get_word(a, item, "dst", &m[i].dst, e) < 0 ||
+            json_bool_opt(item, "rw", &m[i].rw, e) < 0)
+            return err_at(e, "mounts.%zu", i);
+    }
+    *out = m;
     *n = yyjson_arr_size(list);
-    if (*n)
-        m = arena_alloc(a, *n * sizeof *m);
-    yyjson_arr_foreach(list, i, max, item) m[i] =
-        (struct run_mount){arena_str(a, json_as_str(json_at(item, "src"))).ptr,
-                           arena_str(a, json_as_str(json_at(item, "dst"))).ptr,
-                           yyjson_is_true(json_at(item, "rw"))};
-    return m;
+    return 0;
 }
 
 void run_tasks_write(struct jw *w, const struct run_opts *o)
@@ -224,11 +239,11 @@ void run_tasks_write(struct jw *w, const struct run_opts *o)
     jw_end_arr(w);
 }
 
-void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o)
+int run_tasks_read_in(struct arena *a, json *from, struct run_opts *o, struct err *e)
 {
+    json *list = json_at(from, "tasks"), *item;
     struct run_task_opts *all = NULL;
     size_t i, max;
-    json *item;
 
     o->n_tasks = yyjson_arr_size(list);
     if (o->n_tasks)
@@ -238,7 +253,6 @@ void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o)
         json *network = json_at(item, "network"), *retries = json_at(item, "retries");
 
         all[i] = (struct run_task_opts){
-            .task = arena_str(a, json_as_str(json_at(item, "task"))).ptr,
             .has_network = network != NULL,
             .network_host = str_eqz(json_as_str(network), "host"),
             .has_retries = retries != NULL,
@@ -248,8 +262,10 @@ void run_tasks_read_in(struct arena *a, json *list, struct run_opts *o)
             .disk_bytes = yyjson_get_uint(json_at(item, "disk_bytes")),
             .shm_bytes = yyjson_get_uint(json_at(item, "shm_bytes")),
             .task_timeout_ms = yyjson_get_sint(json_at(item, "task_timeout_ms"))};
-        all[i].mounts =
-            run_mounts_read_in(a, json_at(item, "mounts"), &all[i].n_mounts);
+        if (get_word(a, item, "task", &all[i].task, e) < 0 ||
+            run_mounts_read_in(a, item, &all[i].mounts, &all[i].n_mounts, e) < 0)
+            return err_at(e, "tasks.%zu", i);
     }
     o->tasks = all;
+    return 0;
 }

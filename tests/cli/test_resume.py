@@ -4,6 +4,7 @@
 What a dead engine leaves behind is in test_crash.py.
 """
 import json
+import sqlite3
 
 import pytest
 
@@ -200,3 +201,19 @@ def test_wrong_calls(dugout, write):
         r = dugout(*args)
         assert r.rc in (2, 3) and words in r.err, r
     assert dugout("resume", "--all").rc == 0
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("env", ["A=b", 5], "env.1"), ("refresh", [None], "refresh.0"), ("retries", -1, "retries"),
+    ("cpu_millis", 1 << 40, "cpu_millis"), ("mounts", [{"src": 7, "dst": "/x"}], "mounts.0"),
+    ("tasks", [{"task": ["t"], "mounts": []}], "tasks.0")])
+def test_recorded_options_that_cannot_be_are_refused(dugout, write, key, value, said):
+    f = write({"t": sh("exit 1")})
+    assert dugout("run", f, "--name", "r", "-v", "/usr:/u", "--env", "A=b").rc == 1
+    assert dugout("resume", "r").rc == 1  # what was written is read
+    with sqlite3.connect(dugout.home / "dugout.db") as db:
+        (text,) = db.execute("select options from run").fetchone()
+        db.execute("update run set options = ?", [json.dumps({**json.loads(text), key: value})])
+    db.close()
+    r = dugout("resume", "r")
+    assert r.rc == 4 and "options of the run" in r.err and said in r.err, r
