@@ -245,6 +245,10 @@ int box_own_path(const struct box *b, const char *path, struct err *e);
 int box_disk_usage(const struct box *b, int dir_fd, const char *const *names, size_t n,
                    uint64_t *out_bytes, struct err *e);
 
+/* box_tree_usage - the same for NAME below dir_fd alone, which its box may have shut */
+int box_tree_usage(const struct box *b, int dir_fd, const char *name, uint64_t *out_bytes,
+                   struct err *e);
+
 /* box_close - kill what still runs, give the cgroup back, remove what lies in scratch.
  * Accepts NULL. */
 void box_close(struct box *b);

@@ -211,6 +211,7 @@ static int count_entry(int dir, const char *name, unsigned depth, uint64_t *byte
 
 struct count_job {
     const struct box *b;
+    bool own_root; /* and not the names alone */
     int dir_fd;
     const char *const *names;
     size_t n;
@@ -222,7 +223,7 @@ static int count_all(void *arg, struct err *e)
     const struct count_job *c = arg;
 
     *c->bytes = 0;
-    if (count_entry(c->b->scratch_fd, own_root_name(c->b), 0, c->bytes, e) < 0)
+    if (c->own_root && count_entry(c->b->scratch_fd, own_root_name(c->b), 0, c->bytes, e) < 0)
         return -1;
     for (size_t i = 0; i < c->n; i++)
         if (count_entry(c->dir_fd, c->names[i], 0, c->bytes, e) < 0)
@@ -230,13 +231,14 @@ static int count_all(void *arg, struct err *e)
     return 0;
 }
 
-int box_disk_usage(const struct box *b, int dir_fd, const char *const *names, size_t n,
-                   uint64_t *out_bytes, struct err *e)
+static int count(struct count_job c, uint64_t *out_bytes, struct err *e)
 {
+    const struct box *b = c.b;
     uint64_t bytes = 0, *shared;
-    struct count_job c = {b, dir_fd, names, n, &bytes};
-    int rc = count_all(&c, e);
+    int rc;
 
+    c.bytes = &bytes;
+    rc = count_all(&c, e);
     if (rc < 0 && b->userns_fd >= 0 && (e->sys == EACCES || e->sys == EPERM)) {
         shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                       0);
@@ -251,4 +253,16 @@ int box_disk_usage(const struct box *b, int dir_fd, const char *const *names, si
     if (rc == 0)
         *out_bytes = bytes;
     return rc;
+}
+
+int box_disk_usage(const struct box *b, int dir_fd, const char *const *names, size_t n,
+                   uint64_t *out_bytes, struct err *e)
+{
+    return count((struct count_job){b, true, dir_fd, names, n, NULL}, out_bytes, e);
+}
+
+int box_tree_usage(const struct box *b, int dir_fd, const char *name, uint64_t *out_bytes,
+                   struct err *e)
+{
+    return count((struct count_job){b, false, dir_fd, &name, 1, NULL}, out_bytes, e);
 }

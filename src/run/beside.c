@@ -101,6 +101,11 @@ static int wait_for(int fd, int64_t ms)
     return n > 0;
 }
 
+void beside_scratch_name(size_t i, char out[BESIDE_NAME])
+{
+    (void)snprintf(out, BESIDE_NAME, "side%zu", i);
+}
+
 /* until the box has ended or we are told to stop: then true */
 static bool watch(struct box *box, int stop_fd, int64_t grace)
 {
@@ -118,7 +123,7 @@ static bool watch(struct box *box, int stop_fd, int64_t grace)
 
 static _Noreturn void tend(const struct beside *b, const struct pod_init *c, int report_fd)
 {
-    char scratch[32];
+    char scratch[BESIDE_NAME];
     int64_t pause_ms = PAUSE_FIRST_MS;
     struct err e = {0};
     sigset_t mask;
@@ -128,7 +133,7 @@ static _Noreturn void tend(const struct beside *b, const struct pod_init *c, int
     sigaddset(&mask, SIGTERM);
     (void)sigprocmask(SIG_SETMASK, &mask, NULL);
     stop_fd = signalfd(-1, &mask, SFD_CLOEXEC);
-    (void)snprintf(scratch, sizeof scratch, "side%zu", b->n_tenders);
+    beside_scratch_name(b->n_tenders, scratch);
     for (bool stop = false; !stop;) {
         int64_t began_ms = clock_mono_ns() / 1000000;
         struct box_result unused;

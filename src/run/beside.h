@@ -33,6 +33,11 @@ int beside_start_init(const struct beside *b, const struct pod_init *c, struct b
  * box_start() when it cannot be */
 int beside_start_car(struct beside *b, const struct pod_init *c, struct err *e);
 
+/* beside_scratch_name - of side car i, in the order of their start: where its box writes, below the
+ * attempt's directory */
+#define BESIDE_NAME 32
+void beside_scratch_name(size_t i, char out[BESIDE_NAME]);
+
 /* beside_stop - SIGTERM, and the kill after the grace of the attempt; the last one first, as
  * Kubernetes does. Returns when all are gone. */
 void beside_stop(struct beside *b);

@@ -30,22 +30,40 @@ int diskwatch_wait_ms(const struct diskwatch *w)
     return left > 0 ? (int)(left / MS_NS + 1) : 0;
 }
 
-bool diskwatch_over(struct diskwatch *w, const struct box *b, int dir_fd,
-                    const char *const *names, size_t n)
+static bool is_due(const struct diskwatch *w)
 {
-    int64_t begun = clock_mono_ns(), pause;
-    struct err e = {0};
-    int rc;
+    return w->limit_bytes && clock_mono_ns() >= w->next_mono_ns;
+}
 
-    if (!w->limit_bytes || begun < w->next_mono_ns)
-        return false;
-    rc = box_disk_usage(b, dir_fd, names, n, &w->used_bytes, &e);
-    pause = (clock_mono_ns() - begun) * PAUSE_FACTOR;
+static bool looked(struct diskwatch *w, int64_t begun, int rc, const struct err *e)
+{
+    int64_t pause = (clock_mono_ns() - begun) * PAUSE_FACTOR;
+
     pause = pause < PAUSE_LEAST_NS  ? PAUSE_LEAST_NS
             : pause > PAUSE_MOST_NS ? PAUSE_MOST_NS
                                     : pause;
     w->next_mono_ns = clock_mono_ns() + pause;
     if (rc < 0)
-        return e.code == ERR_LIMIT;
+        return e->code == ERR_LIMIT;
     return w->used_bytes > w->limit_bytes;
+}
+
+bool diskwatch_over(struct diskwatch *w, const struct box *b, int dir_fd,
+                    const char *const *names, size_t n)
+{
+    int64_t begun = clock_mono_ns();
+    struct err e = {0};
+
+    return is_due(w) &&
+           looked(w, begun, box_disk_usage(b, dir_fd, names, n, &w->used_bytes, &e), &e);
+}
+
+bool diskwatch_tree_over(struct diskwatch *w, const struct box *b, int dir_fd,
+                         const char *name)
+{
+    int64_t begun = clock_mono_ns();
+    struct err e = {0};
+
+    return is_due(w) &&
+           looked(w, begun, box_tree_usage(b, dir_fd, name, &w->used_bytes, &e), &e);
 }

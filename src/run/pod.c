@@ -300,14 +300,19 @@ static int read_store(struct arena *a, const struct pod_volume *v, struct box_mo
     return rc;
 }
 
+void pod_scratch_name(size_t i, char out[POD_NAME])
+{
+    (void)snprintf(out, POD_NAME, POD_VOLUMES "/%zu", i);
+}
+
 int pod_make_scratch(const struct attempt_pod *p, int dir_fd, struct err *e)
 {
-    char rel[48];
+    char rel[POD_NAME];
 
     for (size_t i = 0; i < p->n_volumes; i++) {
         if (p->volumes[i].kind != POD_SCRATCH)
             continue;
-        (void)snprintf(rel, sizeof rel, "volumes/%zu", i);
+        pod_scratch_name(i, rel);
         if (fd_mkdirs(dir_fd, rel, 0755, e) < 0)
             return -1;
         if (fchmodat(dir_fd, rel, 0777, 0) < 0) /* images run as any uid */
@@ -319,8 +324,11 @@ int pod_make_scratch(const struct attempt_pod *p, int dir_fd, struct err *e)
 static struct box_mount scratch_mount(struct arena *a, const char *dir, size_t i,
                                       const char *dst)
 {
+    char name[POD_NAME];
+
+    pod_scratch_name(i, name);
     return (struct box_mount){.kind = BOX_BIND,
-                              .src = arena_printf(a, "%s/volumes/%zu", dir, i),
+                              .src = arena_printf(a, "%s/%s", dir, name),
                               .dst = dst,
                               .rw = true};
 }

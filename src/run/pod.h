@@ -73,6 +73,11 @@ int pod_read_in(struct arena *a, json *from, struct attempt_pod *out, struct err
 int pod_env_in(struct arena *a, const struct attempt_pod *p, char *const *env,
                char ***out, struct err *e);
 
+/* pod_scratch_name - where scratch volume i is, below the attempt's directory */
+#define POD_VOLUMES "volumes"
+#define POD_NAME 40
+void pod_scratch_name(size_t i, char out[POD_NAME]);
+
 /* pod_make_scratch - the directories of scratch volumes, empty, below volumes/ of the
  * attempt's directory */
 int pod_make_scratch(const struct attempt_pod *p, int dir_fd, struct err *e);

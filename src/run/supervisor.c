@@ -41,6 +41,7 @@
 #define GRACE_MS 10000           /* between the stop signal and the kill, as docker */
 #define LOST_MS 10000            /* a box that does not die of SIGKILL hangs in a driver */
 #define LOG_PIPE_BYTES (1 << 20) /* a burst of output must not stall the task */
+#define POD_CARS_WATCHED 16     /* side cars whose disk counts; nobody has so many */
 #define LOCK_TRIES 50            /* 100 ms in all */
 #define LOCK_PAUSE_NS 2000000
 
@@ -54,7 +55,7 @@ struct supervisor {
     struct box *box;
     struct runlog log;
     int log_pipe;
-    struct diskwatch disk;
+    struct diskwatch disk, *volumes; /* of all that it writes; of each volume of its pod */
     bool killing;         /* we stop it */
     bool dying;           /* it was killed or has ended; the timer now means that it is lost */
     bool lost;
@@ -310,18 +311,67 @@ static void stop_for_time(struct supervisor *s, int timer)
              arena_printf(&s->a, "stopped: the task's time-out of %s was reached", human), timer);
 }
 
+static void init_disk(struct supervisor *s)
+{
+    const struct attempt_pod *pod = &s->at.pod;
+
+    diskwatch_init(&s->disk, s->at.disk_bytes);
+    s->volumes = arena_alloc(&s->a, (pod->n_volumes + 1) * sizeof *s->volumes);
+    for (size_t i = 0; i < pod->n_volumes; i++)
+        diskwatch_init(&s->volumes[i],
+                       pod->volumes[i].kind == POD_SCRATCH ? pod->volumes[i].size_bytes : 0);
+}
+
+static int disk_wait_ms(const struct supervisor *s)
+{
+    int least = diskwatch_wait_ms(&s->disk);
+
+    for (size_t i = 0; i < s->at.pod.n_volumes; i++) {
+        int ms = diskwatch_wait_ms(&s->volumes[i]);
+        if (ms >= 0 && (least < 0 || ms < least))
+            least = ms;
+    }
+    return least;
+}
+
+/* what an attempt writes beside its box's own root */
+static bool disk_over(struct supervisor *s)
+{
+    const char *names[3 + POD_CARS_WATCHED] = {POD_VOLUMES, ATTEMPT_OUT, ATTEMPT_PARAMS};
+    char cars[POD_CARS_WATCHED][BESIDE_NAME];
+    size_t n = s->at.bare ? 1 : 3;
+
+    for (size_t i = 0; i < s->beside.n_tenders && i < POD_CARS_WATCHED; i++) {
+        beside_scratch_name(i, cars[i]);
+        names[n++] = cars[i];
+    }
+    return diskwatch_over(&s->disk, s->box, s->work_fd, names, n);
+}
+
 static void watch_disk(struct supervisor *s, int timer)
 {
-    static const char *const names[] = {ATTEMPT_OUT, ATTEMPT_PARAMS};
-    char human[24];
+    char human[24], name[POD_NAME];
 
-    if (s->killing || s->dying ||
-        !diskwatch_over(&s->disk, s->box, s->work_fd, names, s->at.bare ? 0 : N_ELEMS(names)))
+    if (s->killing || s->dying)
         return;
-    size_human(s->at.disk_bytes, human);
-    stop_box(s, END_EXITED,
-             arena_printf(&s->a, "stopped: it wrote more than its limit of %s on disk", human),
-             timer);
+    if (disk_over(s)) {
+        size_human(s->at.disk_bytes, human);
+        stop_box(s, END_EXITED,
+                 arena_printf(&s->a, "stopped: it wrote more than its limit of %s on disk", human),
+                 timer);
+        return;
+    }
+    for (size_t i = 0; i < s->at.pod.n_volumes; i++) {
+        pod_scratch_name(i, name);
+        if (!diskwatch_tree_over(&s->volumes[i], s->box, s->work_fd, name))
+            continue;
+        size_human(s->at.pod.volumes[i].size_bytes, human);
+        stop_box(s, END_EXITED,
+                 arena_printf(&s->a, "stopped: the volume at %.*s holds more than its size of %s",
+                              STR_ARG(s->at.pod.volumes[i].dst), human),
+                 timer);
+        return;
+    }
 }
 
 static void on_timer(struct supervisor *s, int timer)
@@ -344,7 +394,7 @@ static void watch_box(struct supervisor *s, int timer, int signals)
                          {box_news_fd(s->box), POLLIN, 0}};
 
     while (!(p[0].revents & (POLLIN | POLLHUP | POLLERR)) && !s->lost) {
-        if (poll(p, N_ELEMS(p), s->killing ? -1 : diskwatch_wait_ms(&s->disk)) < 0)
+        if (poll(p, N_ELEMS(p), s->killing ? -1 : disk_wait_ms(s)) < 0)
             continue; /* EINTR: nothing else can happen to a valid set */
         watch_disk(s, timer);
         if (p[1].revents && !drain_log(s))
@@ -567,7 +617,7 @@ static void drop_pod(struct supervisor *s)
 
     beside_stop(&s->beside);
     if (s->at.pod.n_volumes)
-        (void)box_remove_tree(s->work_fd, "volumes", &unused);
+        (void)box_remove_tree(s->work_fd, POD_VOLUMES, &unused);
 }
 
 static int start_all(struct supervisor *s, int log_write, int timer, int signals,
@@ -575,7 +625,7 @@ static int start_all(struct supervisor *s, int log_write, int timer, int signals
 {
     s->beside = (struct beside){
         .a = &s->a, .at = &s->at, .dir = s->work, .dir_fd = s->work_fd, .log_fd = log_write};
-    if (s->at.pod.n_volumes && (make_dir(s, "volumes", 0700, e) < 0 ||
+    if (s->at.pod.n_volumes && (make_dir(s, POD_VOLUMES, 0700, e) < 0 ||
                                 pod_make_scratch(&s->at.pod, s->work_fd, e) < 0))
         return -1;
     if (share_network(s, e) < 0 || run_inits(s, timer, signals, e) < 0)
@@ -603,7 +653,7 @@ static int carry_out(struct supervisor *s, struct err *e)
         return -1;
     if (pin_inputs(s, e) < 0)
         return -1;
-    diskwatch_init(&s->disk, s->at.disk_bytes);
+    init_disk(s);
     if (start_all(s, log_pipe[1], timer, signals, e) < 0) {
         not_started(s, e);
         if (s->r.end == END_NOT_START) {

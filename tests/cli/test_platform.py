@@ -246,6 +246,31 @@ def test_scratch_volumes_last_for_one_attempt(dugout, kube):
     assert not list(dugout.home.glob("runs/*/*/volumes")), "scratch was left behind"
 
 
+FILL = "head -c 20000000 /dev/zero >%s/x; sleep 600"
+
+
+@pytest.mark.parametrize("kind", ["emptyDirMounts", "genericEphemeralVolume"])
+def test_a_volume_on_disk_keeps_to_its_size(dugout, kube, kind):
+    size = {"emptyDirMounts": {"sizeLimit": "5Mi"},
+            "genericEphemeralVolume": {"accessModes": ["ReadWriteOnce"], "size": "5Mi"}}[kind]
+    path = kube({"t": sh(FILL % "/w")},
+                {"t": {kind: [{"volumeName": "w", "mountPath": "/w", **size}]}})
+    r = dugout("run", path, "--json")
+    assert r.rc == 1 and r.json["tasks"][0]["error"] == (
+        "stopped: the volume at /w holds more than its size of 5.0 MiB"), r
+
+
+def test_volumes_and_side_cars_count_to_the_disk_of_a_task(dugout, kube):
+    mount = [{"volumeName": "w", "mountPath": "/w"}]
+    for task, car in ((FILL % "/w", "sleep 600"), ("sleep 600", FILL % "/tmp")):
+        path = kube({"t": sh(task)},
+                    {"t": {"emptyDirMounts": mount,
+                           "initContainers": [init("car", car, restartPolicy="Always")]}})
+        r = dugout("run", path, "--json", "--disk", "10Mi")
+        assert r.rc == 1 and r.json["tasks"][0]["error"] == (
+            "stopped: it wrote more than its limit of 10.0 MiB on disk"), r
+
+
 # ---- the pod -------------------------------------------------------------------------------
 
 
