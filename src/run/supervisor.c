@@ -180,6 +180,15 @@ static void note_base(const struct supervisor *s)
         (void)!write(fd, text, (size_t)n);
 }
 
+/* a limit that somebody relies on and that this host cannot hold */
+static void note_unenforced(struct supervisor *s)
+{
+    char what[160];
+
+    if (*box_unenforced(s->box, what, sizeof what))
+        notice(s, str_of(arena_printf(&s->a, "this host does not enforce %s: see dugout doctor", what)));
+}
+
 static int start_box(struct supervisor *s, int log_write, struct err *e)
 {
     static const char *const writable[] = {"/minio", "/gcs",    "/s3",
@@ -256,6 +265,7 @@ static int start_box(struct supervisor *s, int log_write, struct err *e)
     if (lend_gpus(&s->a, at, &s->locks, &spec, &s->r, e) < 0 || box_start(&spec, &s->box, e) < 0)
         return -1;
     note_base(s);
+    note_unenforced(s);
     return 0;
 }
 

@@ -89,6 +89,7 @@ def test_48_the_record_is_what_a_box_sees(who, mode, capsys):
     os.chmod(config, 0o644)
     r = who("run", f, "--no-cache", prefix=MODES[mode])
     assert r.rc == 1, r  # the hog fails, one way or the other
+    unsaid = r.err.count("this host does not enforce limits on ")
     seen = who("logs", "@latest/look").out
     look, hog = None, None
     for done in sorted((who.home / "runs").glob("*/*.*/result.json"),
@@ -99,6 +100,9 @@ def test_48_the_record_is_what_a_box_sees(who, mode, capsys):
         else:
             hog = doc
     said = matrix.check(look, hog, seen, who.kind)
+    # once for each set of limits: that of a look, that of a hog
+    lacks = [not (said["cpu"] and said["pids"]), not (matrix.enforced(hog)["memory"] and said["pids"])]
+    assert unsaid == sum(lacks), r
     assert said["cgroup"] == {"hybrid": said["cgroup"], "v1": "v1", "v2": "v2", "none": "none"}[
         mode] or who.kind != "host"
     if who.kind == "host":
