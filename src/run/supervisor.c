@@ -547,21 +547,49 @@ static int pin_inputs(struct supervisor *s, struct err *e)
     return 0;
 }
 
+/* From here on SIGTERM and the run's deadline end us where we are; what was half stored is gc's */
+static void let_stops_end_us(const struct supervisor *s)
+{
+    const sigset_t stops = stop_signals();
+
+    if (s->at.deadline_unix_ms) {
+        int64_t left = s->at.deadline_unix_ms - clock_unix_ms();
+        (void)alarm(left > 1000 ? (unsigned)(left / 1000) : 1);
+    }
+    (void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
+}
+
+static void on_stop_collecting(int sig)
+{
+    static volatile sig_atomic_t asked;
+
+    (void)sig;
+    if (asked)
+        _exit(1);
+    asked = 1;
+    (void)alarm(GRACE_MS / 1000);
+}
+
+/* A finished task is worth some seconds of waiting. But nobody waits for ever: a file with a hole of
+ * terabytes is soon made and long read. */
+static void let_stops_end_collecting(const struct supervisor *s)
+{
+    const struct sigaction act = {.sa_handler = on_stop_collecting, .sa_flags = SA_RESTART};
+
+    (void)sigaction(SIGTERM, &act, NULL);
+    (void)sigaction(SIGINT, &act, NULL);
+    let_stops_end_us(s);
+}
+
 /* an attempt without a box; its log says what was done */
 static int carry_out_work(struct supervisor *s, struct err *e)
 {
-    const sigset_t stops = stop_signals();
     AUTO_BUF struct buf line = {0};
     int rc;
 
     if (runlog_open(&s->log, s->dir_fd, s->at.log_max_bytes, e) < 0)
         return -1;
-    /* SIGTERM and the run's deadline end us where we are; what was half stored is gc's */
-    (void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
-    if (s->at.deadline_unix_ms) {
-        int64_t left = s->at.deadline_unix_ms - clock_unix_ms();
-        (void)alarm(left > 1000 ? (unsigned)(left / 1000) : 1);
-    }
+    let_stops_end_us(s);
     rc = work_do(&s->a, &s->at, &s->r, e);
     buf_init(&line, LIMIT_LOG_LINE_BYTES);
     work_say(&s->at, &s->r, &line);
@@ -695,6 +723,7 @@ static int carry_out(struct supervisor *s, struct err *e)
         beside_stop(&s->beside); /* their last words belong to the log */
         (void)drain_log(s);
         name_the_end(s, &b);
+        let_stops_end_collecting(s);
         rc = own_outputs(s, e);
     }
     runlog_close(&s->log);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of a box: each is kept, and its name is in the verdict."""
 
+import os
 import pathlib
 import subprocess
 import time
@@ -109,6 +110,45 @@ def test_a_cpu_limit_is_a_limit(dugout, tmp_path):
 
     # what it used is the same, and a tenth of a CPU takes at least five times as long
     assert seconds(held) > 5 * held["cpu_seconds"] * 0.9, (free, held)
+
+
+HOLE = 'mkdir -p "$(dirname "$0")"; dd if=/dev/null of="$0" bs=1M seek=8M || exit 9'
+
+
+def hole(write):
+    return write({"t": {**sh(HOLE, "{{$.outputs.artifacts['o'].path}}"),
+                        "art_out": {"o": "system.Artifact"}}})
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_is_canceled_while_outputs_are_read_ends(dugout, write, times):
+    p = dugout.start("run", hole(write), "--retries", "0")
+
+    def reads():
+        """The task has ended and its supervisor reads what it left."""
+        for pid in dugout.home.glob("runs/*/*/pid"):
+            supervisor = pid.read_text().split()[0]
+            try:
+                fds = [os.readlink(f) for f in pathlib.Path("/proc/%s/fd" % supervisor).iterdir()]
+            except OSError:
+                return False
+            return any("/io/out/" in f for f in fds)
+        return False
+
+    wait_until(lambda: reads() or p.poll() is not None)
+    if "exit code 9" in dugout("show", "@latest/t").out:
+        pytest.skip("no file of 8 TiB can be made here")
+    for _ in range(times):
+        p.terminate()
+        time.sleep(0.2)  # two that come as one are one: then the grace passes
+    assert p.wait(timeout=300) == 143
+    assert dugout.states() == {"t": "CANCELED"}
+
+
+def test_the_run_s_time_out_counts_while_outputs_are_read(dugout, write):
+    r = dugout("run", hole(write), "--timeout", "2s")
+    assert r.rc == 124 or "exit code 9" in r.err, r
+    assert "PENDING" not in dugout.states().values() and "RUNNING" not in dugout.states().values()
 
 
 def test_a_limit_on_cpu_ends_with_its_box(dugout, write):
