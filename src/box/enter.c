@@ -386,6 +386,8 @@ int box_enter(const struct box_entry *x, int *status, struct err *e)
         if (rc == 0)
             rc = hear_start(&n, e);
     }
+    if (rc == 0 && x->started)
+        x->started(x->started_ctx);
     if (rc == 0)
         attend(&n, pidfd);
     else if (pid > 0)

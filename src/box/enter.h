@@ -14,6 +14,8 @@ struct box_entry {
     char *const *argv; /* NULL-terminated */
     int stdin_fd, stdout_fd, stderr_fd; /* borrowed; the box's processes get copies */
     int signal_fd; /* a signalfd: what it delivers is passed on; -1: none */
+    void (*started)(void *ctx); /* NULL, or called when the command has started */
+    void *started_ctx;
 };
 
 /* box_enter - run a command in the namespaces, cgroups and root of a box, with its

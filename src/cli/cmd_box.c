@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "box/box.h"
 #include "cli/cli.h"
+#include "cli/relay.h"
 #include "image/image.h"
 #include "lineage/images.h"
 #include "run/diskwatch.h"
@@ -236,9 +237,25 @@ static int catch_signals(void)
     return signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* with -t it has a terminal of its own instead */
+static int start(struct box_spec *s, bool with_stdin, struct relay *relay, struct box **b,
+                 struct err *e)
+{
+    if (!s->tty && relay_open(relay, with_stdin, e) < 0)
+        return -1;
+    s->stdin_fd = relay->fds[0];
+    s->stdout_fd = relay->fds[1];
+    s->stderr_fd = relay->fds[2];
+    if (box_start(s, b, e) < 0)
+        return -1;
+    relay_started(relay);
+    return 0;
+}
+
 static int run_box(struct cli *c, struct box_spec *s, struct err *e)
 {
     AUTO_FD int signals = -1;
+    struct relay relay = {.fds = {-1, -1, -1}, .mine = {-1, -1, -1}, .end_fd = -1};
     struct box *b = NULL;
     struct box_result r;
     struct stop stop = {.grace_ms = c->cfg.run.grace_ms ? c->cfg.run.grace_ms : GRACE_MS};
@@ -250,8 +267,10 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     if (opt_size(c, "disk", &disk_bytes, e) < 0 || opt_duration(c, "timeout", &timeout_ms, e) < 0)
         return -1;
     signals = catch_signals();
-    if (box_start(s, &b, e) < 0)
+    if (start(s, opt_flag(c, "interactive"), &relay, &b, e) < 0) {
+        (void)relay_close(&relay, &(struct err){0});
         return -1;
+    }
     db_close(c->db); /* there is time for that now, and no use of it any more */
     c->db = NULL;
     diskwatch_init(&stop.disk, disk_bytes);
@@ -267,6 +286,8 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     cook_terminal();
     rc = box_finish(b, &r, e);
     box_close(b);
+    if (relay_close(&relay, rc < 0 ? &(struct err){0} : e) < 0)
+        rc = -1;
     if (rc < 0)
         return -1;
     if (r.oom) {
@@ -282,8 +303,7 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
 
 int cmd_box(struct cli *c)
 {
-    struct box_spec s = {.stdin_fd = -1, .stdout_fd = 1, .stderr_fd = 2,
-                         .as_init_parent_death = true};
+    struct box_spec s = {.as_init_parent_death = true};
     char name[STORE_TMP_NAME];
     AUTO_FD int lock = -1;
     struct gpus_lent *gpus = NULL;
@@ -307,8 +327,6 @@ int cmd_box(struct cli *c)
     s.user = opt_text(c, "user") ? opt_text(c, "user") : img.user;
     s.hostname = "box";
     s.tty = opt_flag(c, "tty");
-    if (opt_flag(c, "interactive") || s.tty)
-        s.stdin_fd = 0;
     if (!s.envp)
         return (void)cli_fail(&e), BOX_FAILED;
     if (!s.argv)

@@ -10,6 +10,7 @@
 #include "box/box.h"
 #include "box/enter.h"
 #include "cli/cli.h"
+#include "cli/relay.h"
 #include "lineage/query.h"
 #include "run/attempt.h"
 
@@ -66,16 +67,22 @@ static int signals(void)
     return signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void started(void *ctx)
+{
+    relay_started(ctx);
+}
+
 int cmd_exec(struct cli *c)
 {
     AUTO_FD int dir_fd = -1;
     AUTO_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    struct relay relay;
     AUTO_FD int signal_fd = -1;
-    struct box_entry x = {.stdout_fd = 1, .stderr_fd = 2};
+    struct box_entry x = {.started = NULL};
     struct attempt at;
     struct err e = {0};
     pid_t supervisor = 0;
-    int status = EXEC_FAILED;
+    int status = EXEC_FAILED, rc;
 
     if (cli_open(c, DB_READ, &e) < 0 || running_attempt(c, c->args[0], &dir_fd, &e) < 0 ||
         attempt_read_in(&c->a, dir_fd, &at, &e) < 0 ||
@@ -86,14 +93,23 @@ int cmd_exec(struct cli *c)
     x.user = opt_text(c, "user") ? opt_text(c, "user") : at.user.ptr;
     x.cwd = opt_text(c, "workdir") ? opt_text(c, "workdir") : at.cwd.ptr;
     x.argv = c->args + 1;
-    x.stdin_fd = opt_flag(c, "interactive") ? 0 : null;
     x.signal_fd = signal_fd;
     if (x.cwd[0] != '/')
         return (void)cli_fail((err_set(&e, ERR_INPUT, "--workdir %.200s: want an absolute path",
                                        x.cwd),
                                &e)),
                EXEC_FAILED;
-    if (box_enter(&x, &status, &e) < 0) {
+    rc = relay_open(&relay, opt_flag(c, "interactive"), &e);
+    x.stdin_fd = relay.fds[0] < 0 ? null : relay.fds[0];
+    x.stdout_fd = relay.fds[1];
+    x.stderr_fd = relay.fds[2];
+    x.started = started;
+    x.started_ctx = &relay;
+    if (rc == 0)
+        rc = box_enter(&x, &status, &e);
+    if (relay_close(&relay, rc < 0 ? &(struct err){0} : &e) < 0)
+        rc = -1;
+    if (rc < 0) {
         (void)cli_fail(&e);
         return box_start_status(&e);
     }

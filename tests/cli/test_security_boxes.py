@@ -5,6 +5,7 @@ How each test was seen to fail, once, with its defence taken away (the change wa
 
  24  spawn.c sealed_init() without F_ADD_SEALS; child.c executes /proc/self/exe instead
  25  init.c enter_cwd() without the look at the file system; child.c place_fds() without close_range
+     relay.c may_be_given() that always says true
  26  mount.c real_dir() without RESOLVE_NO_SYMLINKS
  27  as 26
  28  root.c next_dir() with fchmodat() on a name that can be swapped
@@ -160,6 +161,65 @@ def test_25_descriptors_of_the_caller_stay_outside(home):
     finally:
         for fd in leak:
             os.close(fd)
+
+
+# Standard streams lead to files of the host as well: they could be opened anew, in other ways.
+THROUGH = """for n in 0 1 2; do f=/proc/$$/fd/$n
+    timeout 1 cat $f >/tmp/$n 2>/dev/null; timeout 1 sh -c "echo SPOILED >$f" 2>/dev/null; chmod 666 $f; done
+    cat /tmp/[012]; echo the end; echo of it >&2"""
+
+
+def caller_s_files(call, tmp_path):
+    """Run THROUGH with files as standard streams; what they are then."""
+    for name, text in (("in", "precious\n"), ("out", "SECRET 1\n"), ("err", "SECRET 2\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    with open(tmp_path / "in") as i, open(tmp_path / "out", "a") as o, open(tmp_path / "err", "a") as e:
+        assert subprocess.run([*call, "sh", "-c", THROUGH], stdin=i, stdout=o, stderr=e,
+                              timeout=300).returncode == 0
+    for name in ("in", "out", "err"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600, name
+    assert (tmp_path / "in").read_text() == "precious\n"
+    for name, first, last in (("out", "SECRET 1\n", "the end\n"), ("err", "SECRET 2\n", "of it\n")):
+        text = (tmp_path / name).read_text()
+        # what it wrote into a pipe may come out of it
+        assert text.startswith(first) and text.endswith(last) and text.count("SECRET") == 1, text
+
+
+def test_25_the_caller_s_files_are_not_open_in_a_box(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("DUGOUT_HOME", str(home.home))
+    caller_s_files([BIN, "box", "-i", "p:1", "--"], tmp_path)
+    directory = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
+    r = subprocess.run([BIN, "box", "-i", "p:1", "--", "sh", "-c", "ls /proc/self/fd/0/ || cat"],
+                       stdin=directory, capture_output=True, text=True, timeout=300)
+    os.close(directory)
+    assert r.returncode == 0 and r.stdout == "", r
+
+
+def test_25_nor_in_a_command_that_enters_one(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("DUGOUT_HOME", str(home.home))
+    (tmp_path / "p.json").write_text(pipeline({"t": {**sh("sleep 600"), "image": "p:1"}}))
+    p = home.start("run", tmp_path / "p.json", "--no-cache")
+    wait_until(lambda: home("exec", "@latest/t", "true").rc == 0)
+    caller_s_files([BIN, "exec", "-i", "@latest/t"], tmp_path)
+    home.ok("cancel", "@latest")
+    p.communicate(timeout=300)
+
+
+def test_what_goes_through_a_relay_is_whole(home, tmp_path):
+    data = os.urandom(3 << 20)
+    (tmp_path / "in").write_bytes(data)
+    with open(tmp_path / "in") as i, open(tmp_path / "out", "w") as o:
+        subprocess.run([BIN, "box", "-i", "p:1", "--", "cat"], stdin=i, stdout=o, env=home.env(), check=True)
+    assert (tmp_path / "out").read_bytes() == data
+    with open(tmp_path / "in") as i, open(tmp_path / "out", "w") as o:  # who does not read it all
+        r = subprocess.run([BIN, "box", "-i", "p:1", "--", "sh", "-c", "for n in 1 2 3; do echo $n; echo e$n >&2; "
+                            "done; exit 7"], stdin=i, stdout=o, stderr=subprocess.STDOUT, env=home.env())
+    assert (r.returncode, (tmp_path / "out").read_text()) == (7, "1\ne1\n2\ne2\n3\ne3\n")
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([BIN, "box", "p:1", "--", "echo", "lost"], stdout=full, stderr=subprocess.PIPE,
+                           env=home.env(), text=True)
+    assert r.returncode == 125 and "No space left" in r.stderr
 
 
 # ---- 26 to 28: where things are mounted -------------------------------------------------------------
