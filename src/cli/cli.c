@@ -125,11 +125,14 @@ void table_init(struct table *t, size_t n_cols, const char *const *heads)
 
 void table_add(struct table *t, const char *cell)
 {
+    AUTO_BUF struct buf plain = {0};
+
     if (t->n_cells == t->cap) {
         t->cap = t->cap ? t->cap * 2 : 64;
         t->cells = xrealloc(t->cells, t->cap * sizeof(*t->cells));
     }
-    t->cells[t->n_cells++] = xstrdup(cell);
+    buf_add_plain(&plain, cell, strlen(cell));
+    t->cells[t->n_cells++] = xstrdup(buf_str(&plain));
 }
 
 void table_addf(struct table *t, const char *fmt, ...)
@@ -173,4 +176,17 @@ void table_print(struct table *t, FILE *to)
     }
     free(t->cells);
     *t = (struct table){0};
+}
+
+void cli_quote(FILE *to, const char *text)
+{
+    AUTO_BUF struct buf line = {0};
+
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "\n");
+        buf_reset(&line);
+        buf_add_plain(&line, p, n);
+        (void)fprintf(to, "  | %s\n", buf_str(&line));
+        p += n + (p[n] == '\n');
+    }
 }

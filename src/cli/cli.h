@@ -204,6 +204,8 @@ struct gpus_lent;
 int gpus_lend(struct cli *c, struct box_spec *s, struct gpus_lent **gives, struct err *e);
 void gpus_lent_done(struct gpus_lent *l);
 
+/* cli_quote - the last lines of a log, each behind a bar */
+void cli_quote(FILE *to, const char *text);
 /* doctor_gpus - the line of `doctor` about GPUs, in both forms; gives what to do, static, or NULL */
 const char *doctor_gpus(struct cli *c, struct table *t, struct jw *w);
 

@@ -21,13 +21,14 @@
 static void line(const char *key, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void line(const char *key, const char *fmt, ...)
 {
+    AUTO_BUF struct buf text = {0}, plain = {0};
     va_list ap;
 
-    (void)printf("%-11s ", key);
     va_start(ap, fmt);
-    (void)vprintf(fmt, ap);
+    buf_addvf(&text, fmt, ap);
     va_end(ap);
-    (void)putchar('\n');
+    buf_add_plain(&plain, buf_str(&text), text.len);
+    (void)printf("%-11s %s\n", key, buf_str(&plain));
 }
 
 static void print_metadata(struct cli *c, struct str text)
@@ -43,10 +44,11 @@ static void print_metadata(struct cli *c, struct str text)
             widest = v.keys[i].len;
     (void)printf("metadata\n");
     for (size_t i = 0; i < v.n_items; i++) {
-        AUTO_BUF struct buf b = {0};
-        buf_init(&b, 0);
+        AUTO_BUF struct buf b = {0}, plain = {0};
+        buf_addf(&b, "%-*.*s  ", (int)widest, STR_ARG(v.keys[i]));
         value_text(&b, &v.items[i]);
-        (void)printf("  %-*.*s  %s\n", (int)widest, STR_ARG(v.keys[i]), buf_str(&b));
+        buf_add_plain(&plain, buf_str(&b), b.len);
+        (void)printf("  %s\n", buf_str(&plain));
     }
 }
 

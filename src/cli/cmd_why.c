@@ -91,11 +91,7 @@ static void print_log(const struct why *w)
     if (w->kind != WHY_FAILED || !w->log.len)
         return;
     (void)printf("its last lines:\n");
-    for (const char *p = buf_str(&w->log); *p;) {
-        size_t n = strcspn(p, "\n");
-        (void)printf("  | %.*s\n", (int)n, p);
-        p += n + (p[n] == '\n');
-    }
+    cli_quote(stdout, buf_str(&w->log));
 }
 
 static void print_why(struct cli *c, const struct why *w)

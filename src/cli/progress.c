@@ -249,11 +249,7 @@ static void print_log_tail(const char *log_path)
     if (!tail.len)
         return;
     (void)fprintf(stderr, "its last lines:\n");
-    for (char *p = tail.ptr; *p;) {
-        size_t n = strcspn(p, "\n");
-        (void)fprintf(stderr, "  | %.*s\n", (int)n, p);
-        p += n + (p[n] == '\n');
-    }
+    cli_quote(stderr, tail.ptr);
 }
 
 static void print_outputs(const struct cli *c, const char *run_id)

@@ -174,9 +174,7 @@ static void short_value(struct buf *out, json *v)
         if (n > FACT_BYTES) /* not through the middle of a character */
             for (n = FACT_BYTES; n && ((unsigned char)s.ptr[n] & 0xc0) == 0x80; n--)
                 ;
-        for (size_t i = 0; i < n; i++)
-            buf_addc(out, (unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 0x7f ? ' '
-                                                                            : s.ptr[i]);
+        buf_add_plain(out, s.ptr, n);
         buf_adds(out, n < s.len ? "..." : "");
     } else if (yyjson_is_num(v)) {
         json_number_text(yyjson_get_num(v), number);
@@ -206,7 +204,7 @@ static void facts_add(struct buf *out, const struct db_artifact *x, const char *
         if (n++ == FACTS_SHOWN)
             break;
         buf_adds(out, between);
-        buf_add(out, key.ptr, key.len < FACT_BYTES ? key.len : FACT_BYTES);
+        buf_add_plain(out, key.ptr, key.len < FACT_BYTES ? key.len : FACT_BYTES);
         buf_adds(out, equals);
         short_value(out, v);
     }

@@ -320,3 +320,23 @@ def test_what_does_not_exist_is_said(dugout, write):
     dugout.ok("run", write({"t": sh("true")}), "--name", "r")
     r = dugout("why", "r/nope")
     assert r.rc == 3 and "nope" in r.err
+
+
+def test_what_a_task_says_does_not_command_the_terminal(dugout, write):
+    """Where text of a task is shown for people; `logs` gives the log as it is."""
+    evil = "\x1b]0;title\x07\x1b[2J\x7fé\u009b31m"
+    said = {"artifacts": {"m": {"artifacts": [{"name": "x", "uri": "/tmp/" + evil,
+                                               "metadata": {"k" + evil: "v" + evil, "n": 1}}]}}}
+    f = write({"good": {**sh('mkdir -p "$(dirname "$0")"; printf %s "$1" >"$0"',
+                             "{{$.outputs.output_file}}", json.dumps(said)),
+                        "art_out": {"m": "system.Model"}},
+               "bad": sh("printf '%s' \"$0\"; exit 3", "first\tcell" + evil + "end")})
+    r = dugout("run", f)
+    assert r.rc == 1 and "first\tcell" in r.err and "31mend" in r.err
+    shown = [r] + [dugout.ok(*c) for c in (
+        ("why", "@latest/bad"), ("show", "@latest/good"), ("lineage", "@latest/good:m"), ("artifacts",),
+        ("artifact", "show", "@latest/good:m"), ("show", "@latest"), ("runs",), ("query", "Model"))]
+    for r in shown:
+        text = r.out + r.err
+        assert not [c for c in text if (c < " " and c not in "\t\n") or "\x7f" <= c < "\xa0"], r
+    assert "é" in shown[1].out and evil in dugout.ok("logs", "@latest/bad").out
