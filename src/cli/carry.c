@@ -49,7 +49,25 @@ static int carry_file(struct carry *x, const char *path, struct err *e)
     if (fd_read_file(from_fd, path, &text, 2 * LIMIT_LOG_BYTES, e) < 0 ||
         fd_write_file(to, path, buf_str(&text), text.len, 0640, false, e) < 0)
         return -1;
-    (void)utimensat(to, path, (const struct timespec[]){from.st_mtim, from.st_mtim}, 0);
+    x->stamps = arena_grow(x->a, x->stamps, &x->n_stamps, sizeof *x->stamps);
+    x->stamps[x->n_stamps - 1] = (struct stamp){arena_strdup(x->a, path), from.st_mtim};
+    return 0;
+}
+
+/* A file that has the time of its source counts as copied, so it gets that when it is durable. */
+static int make_durable(struct carry *x, struct err *e)
+{
+    if (!x->to)
+        return 0;
+    if (store_settle(x->to, e) < 0 || store_sync(x->to, e) < 0)
+        return -1;
+    for (size_t i = 0; i < x->n_stamps; i++) {
+        const struct timespec both[] = {x->stamps[i].mtime, x->stamps[i].mtime};
+
+        if (utimensat(store_home_fd(x->to), x->stamps[i].path, both, 0) < 0)
+            return err_sys(e, errno, "set the time of %s/%s", store_home(x->to), x->stamps[i].path);
+    }
+    x->n_stamps = 0;
     return 0;
 }
 
@@ -62,7 +80,7 @@ static bool is_there(struct carry *x, const char *hex)
     struct err ignored;
     uint64_t want, size;
 
-    return x->to && blob_open(x->from, hex, &from, &want, &ignored) == 0 &&
+    return x->to && blob_is_kept(x->to, hex) && blob_open(x->from, hex, &from, &want, &ignored) == 0 &&
            blob_open(x->to, hex, &to, &size, &ignored) == 0 && size == want;
 }
 
@@ -117,7 +135,7 @@ static int carry_tree(struct carry *x, const char *hex, struct err *e)
     }
     if (tree_is_packed(x->from, hex))
         return carry_packed(x, hex, e);
-    if ((x->to ? tree_put(x->to, store_dir_fd(x->from, STORE_CHECKOUTS), hex, BLOB_NOSYNC, &id, e)
+    if ((x->to ? tree_put(x->to, store_dir_fd(x->from, STORE_CHECKOUTS), hex, 0, &id, e)
                : tree_verify(x->from, hex, e)) < 0)
         return passed_over(x, hex, e);
     if (x->to && strcmp(id.hex, hex) != 0) {
@@ -150,15 +168,6 @@ static int carry_image(struct carry *x, const struct db_image *i, struct err *e)
             return -1;
     }
     return 0;
-}
-
-static int make_durable(struct carry *x, struct err *e)
-{
-    if (!x->to)
-        return 0;
-    if (syncfs(store_dir_fd(x->to, STORE_BLOBS)) < 0)
-        return err_sys(e, errno, "make %s durable", store_home(x->to));
-    return store_sync(x->to, e);
 }
 
 int carry_contents(struct carry *x, struct db *d, struct err *e)
@@ -197,5 +206,5 @@ int carry_runs(struct carry *x, struct db *d, struct err *e)
             if (carry_file(x, arena_printf(&a, "%s/%s", dirs[i].ptr, names[k]), e) < 0)
                 return -1;
     }
-    return 0;
+    return make_durable(x, e);
 }

@@ -17,12 +17,17 @@ struct carry {
     uint64_t copied, copied_bytes, there;
     const char **damage; /* a line each */
     size_t n_damage;
+    struct stamp { /* of a file below the home that was copied and is not durable yet */
+        const char *path;
+        struct timespec mtime;
+    } *stamps;
+    size_t n_stamps;
 };
 
 /* carry_contents - every blob and directory that live rows and loaded images of d name; durable on
  * return. Only what stops the walk is an error: a full or failing disk at the target. */
 int carry_contents(struct carry *x, struct db *d, struct err *e);
-/* carry_runs - logs and protocol files of attempts that are over, and config.yaml */
+/* carry_runs - logs and protocol files of attempts that are over, and config.yaml; durable on return */
 int carry_runs(struct carry *x, struct db *d, struct err *e);
 
 #endif

@@ -74,7 +74,7 @@ static void found(void *ctx, const struct check_finding *x)
     static const char *const words[] = {
         [CHECK_WRONG_BYTES] = "wrong bytes", [CHECK_WRONG_TREE] = "wrong directory",
         [CHECK_NO_TREE] = "no tree object",  [CHECK_MODE] = "wrong mode",
-        [CHECK_STRAY] = "stray name",
+        [CHECK_UNFINISHED] = "unfinished",   [CHECK_STRAY] = "stray name",
     };
 
     add(ctx, words[x->what], x->name, x->text, x->damage)->moved = x->moved;

@@ -102,8 +102,8 @@ static int worker_open(struct worker *w, const struct bytes_src *src, struct err
     if (w->opts->keep) {
         if (store_open(w->opts->home, &w->store, e) < 0)
             return -1;
-        if (!w->opts->want_hex || !blob_has(w->store, w->opts->want_hex)) {
-            if (blob_writer_open(w->store, BLOB_NOSYNC, &w->tee, e) < 0)
+        if (!w->opts->want_hex || !blob_is_kept(w->store, w->opts->want_hex)) {
+            if (blob_writer_open(w->store, 0, &w->tee, e) < 0)
                 return -1;
         }
     }

@@ -251,7 +251,7 @@ static int put_document(struct load *l, struct str text, char hex[DIGEST_HEX],
     struct blob_id id;
 
     sha256_hex(text.ptr, text.len, id.hex);
-    l->wrote |= !blob_has(l->store, id.hex);
+    l->wrote |= !blob_is_kept(l->store, id.hex);
     if (blob_put_bytes(l->store, text.ptr, text.len, BLOB_NOSYNC, &id, e) < 0)
         return -1;
     memcpy(hex, id.hex, DIGEST_HEX);
@@ -304,10 +304,10 @@ static int publish(struct load *l, struct err *e)
 {
     AUTO_FD int gc = -1;
 
-    if (!l->wrote)
+    if (!l->wrote && !store_is_loose(l->store))
         return 0;
-    if (syncfs(store_dir_fd(l->store, STORE_LAYERS)) < 0)
-        return err_sys(e, errno, "make the layers durable (is the disk full?)");
+    if (store_settle(l->store, e) < 0)
+        return -1;
     if (store_lock(l->store, "gc", LOCK_SH, &gc, e) < 0)
         return -1;
     for (size_t i = 0; i < l->n_fresh; i++)

@@ -280,7 +280,7 @@ static bool blob_wanted(const struct load *l, const struct layer_plan *layer,
 
     if (l->no_blobs)
         return false;
-    if (blob_has(l->store, hex) && blob_refresh(l->store, hex, &ignored) == 0)
+    if (blob_is_kept(l->store, hex) && blob_refresh(l->store, hex, &ignored) == 0)
         return false;
     /* a partial archive may leave out layers that it expects to be there */
     return archive_bytes(l->archive, layer->member, &src, &fd, &ignored) == 0;

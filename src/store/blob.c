@@ -227,15 +227,21 @@ static int meet_existing(struct store *s, const char *hex, uint64_t size, unsign
 {
     struct stat st;
     struct err why = {0};
+    bool loose;
 
     if (fstatat(s->dirs[STORE_BLOBS], hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 1 : err_sys(e, errno, "look at blob %.12s", hex);
+    loose = is_loose(s, hex, &st);
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size ||
-        ((flags & BLOB_SURE) && blob_verify(s, hex, &why) < 0 &&
+        ((loose || (flags & BLOB_SURE)) && blob_verify(s, hex, &why) < 0 &&
          why.code == ERR_CORRUPT)) {
-        log_note("blob %.12s in the store was damaged and is replaced", hex);
+        if (!loose) /* else nobody was told that it is there */
+            log_note("blob %.12s in the store was damaged and is replaced", hex);
         return blob_quarantine(s, hex, e) < 0 ? -1 : 1;
     }
+    if (loose && settle_one(s, hex, e) < 0)
+        return -1;
+    s->touched[STORE_BLOBS] = true; /* its name may be a moment old */
     if (utimensat(s->dirs[STORE_BLOBS], hex, NULL, AT_SYMLINK_NOFOLLOW) < 0)
         return err_sys(e, errno, "refresh blob %.12s", hex);
     return 0;
@@ -248,6 +254,8 @@ static int publish_locked(struct store *s, int fd, const char *hex, uint64_t siz
     for (int i = 0; i < 100; i++) {
         if (file_link(fd, s->dirs[STORE_BLOBS], hex) == 0) {
             s->touched[STORE_BLOBS] = true;
+            if (flags & BLOB_NOSYNC)
+                loose_add(s, hex);
             return 0;
         }
         if (errno != EEXIST)
@@ -267,7 +275,7 @@ static int publish(struct store *s, int fd, const char *hex, uint64_t size,
 
     if (seal_wanted(s))
         (void)seal_file(fd); /* before the mode takes write access from its owner */
-    if (fchmod(fd, 0444) < 0)
+    if (fchmod(fd, loose_mode(flags)) < 0)
         return err_sys(e, errno, "chmod blob %.12s", hex);
     if (!(flags & BLOB_NOSYNC) && fdatasync(fd) < 0)
         return store_err(e, errno, "make durable blob", hex);
@@ -303,9 +311,12 @@ static bool known(struct store *s, const char *hex, uint64_t size)
     struct stat st;
     struct err e;
 
-    return fstatat(s->dirs[STORE_BLOBS], hex, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode) && (uint64_t)st.st_size == size &&
-           blob_refresh(s, hex, &e) == 0;
+    if (fstatat(s->dirs[STORE_BLOBS], hex, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size || is_loose(s, hex, &st) ||
+        blob_refresh(s, hex, &e) < 0)
+        return false;
+    s->touched[STORE_BLOBS] = true; /* its name may be a moment old */
+    return true;
 }
 
 int blob_put_bytes(struct store *s, const void *bytes, size_t len, unsigned flags,
@@ -542,6 +553,15 @@ bool blob_has(struct store *s, const char *hex)
     return hex && is_hex64(hex) &&
            fstatat(s->dirs[STORE_BLOBS], hex, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISREG(st.st_mode);
+}
+
+bool blob_is_kept(struct store *s, const char *hex)
+{
+    struct stat st;
+
+    return hex && is_hex64(hex) &&
+           fstatat(s->dirs[STORE_BLOBS], hex, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(st.st_mode) && !is_loose(s, hex, &st);
 }
 
 int blob_copied(struct sha256 *sum, const char *hex, const char *what, struct err *e)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* blob.h - the store: bytes named by their SHA-256, and the directories beside them
  *
- *   HOME/store/blobs/sha256/<64 hex>   content, 0444, never overwritten, an OCI blob
+ *   HOME/store/blobs/sha256/<64 hex>   content, 0444, never overwritten, an OCI blob;
+ *                                      0400 until it is on the disk (settle.c)
  * directory HOME/layers/<hex>/                 unpacked image layers (written by
  * image/) HOME/checkouts/<hex>/              directory artifacts as directories
  * (tree.h) HOME/tmp/ trash/ locks/            work in progress, on its way out, flock
@@ -64,6 +65,11 @@ int store_home_fd(const struct store *s);      /* belongs to the store */
 /* store_sync - make the names published since the last call durable: one directory
  * fsync for each directory touched, none when nothing was published */
 int store_sync(struct store *s, struct err *e);
+/* store_settle - make all data of the store's file system durable, and what was put with
+ * BLOB_NOSYNC like any other blob; before store_sync. ERR_SYS
+ * store_is_loose - is there something that waits for it? */
+int store_settle(struct store *s, struct err *e);
+bool store_is_loose(const struct store *s);
 
 /* Directories of the home, for modules that work in them by descriptor. The descriptors
  * belong to the store. */
@@ -122,7 +128,7 @@ enum blob_flags {
     BLOB_ADOPT =
         1, /* the source may be taken instead of copied; gone from its place then */
     BLOB_NOSYNC =
-        2, /* the caller makes file data durable itself (one syncfs for many) */
+        2, /* loose until store_settle(), which makes many durable at once */
     BLOB_SURE =
         4, /* what has the name already is read, and replaced when it is damaged */
 };
@@ -171,8 +177,10 @@ void blob_writer_abort(struct blob_writer *w); /* accepts NULL */
  */
 int blob_open(struct store *s, const char *hex, int *out, uint64_t *size_bytes,
               struct err *e);
-/* blob_has - is it there? Refreshes nothing; false for what is no digest */
+/* blob_has - is it there? Refreshes nothing; false for what is no digest
+ * blob_is_kept - and does it need no putting again: it is durable, or s has put it itself? */
 bool blob_has(struct store *s, const char *hex);
+bool blob_is_kept(struct store *s, const char *hex);
 /* blob_refresh - start its grace period again because a row is about to name it;
  * ERR_MISSING when it is gone */
 int blob_refresh(struct store *s, const char *hex, struct err *e);

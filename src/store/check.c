@@ -63,6 +63,23 @@ static void quarantine(struct check *c, enum check_what what, const char *hex,
     tell(c, what, hex, text, true, moved);
 }
 
+/* Somebody puts it just now, or did when the power went. No row names what is loose (settle.c). */
+static void check_loose(struct check *c, const char *hex, uint64_t size)
+{
+    struct err e = {0};
+
+    if (blob_verify(c->store, hex, &e) == 0) {
+        right(c, hex, size);
+        if (!c->o->dry_run)
+            (void)settle_one(c->store, hex, &e);
+    } else if (e.code == ERR_CORRUPT) {
+        tell(c, CHECK_UNFINISHED, hex, "was being stored when the machine stopped", false,
+             !c->o->dry_run && blob_quarantine(c->store, hex, &e) == 0);
+    } else if (e.code != ERR_MISSING) {
+        tell(c, CHECK_WRONG_BYTES, hex, e.text, true, false);
+    }
+}
+
 static void check_blob(struct check *c, const char *hex)
 {
     int dir = c->store->dirs[STORE_BLOBS];
@@ -75,6 +92,10 @@ static void check_blob(struct check *c, const char *hex)
     c->n->blobs++;
     if (!S_ISREG(st.st_mode)) {
         quarantine(c, CHECK_WRONG_BYTES, hex, "is no regular file");
+        return;
+    }
+    if (is_loose(c->store, hex, &st)) {
+        check_loose(c, hex, (uint64_t)st.st_size);
         return;
     }
     if ((st.st_mode & 07777) != 0444) {

@@ -20,6 +20,7 @@ enum check_what {
                           directory is right */
     CHECK_MODE, /* a blob that could be written to, a layer that others could enter;
                    mended */
+    CHECK_UNFINISHED, /* a blob that a power cut kept from the disk, and no row names; moved away */
     CHECK_STRAY /* a name that is no digest; left alone */
 };
 

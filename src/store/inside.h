@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "store/blob.h"
+#include "store/gc.h"
 
 #define TREE_MAGIC "dugout-tree 1"  /* with its NUL */
 #define HASH_BUF_BYTES (256 * 1024) /* fits the second-level cache */
@@ -17,6 +18,7 @@ struct store {
     int home_fd;
     int dirs[STORE_DIRS];
     bool touched[STORE_DIRS];
+    struct digest_set loose;    /* blobs that this one put and has not settled: settle.c */
     uint64_t serial;            /* for names in tmp/ and trash/ */
     uint8_t *hash_buf;          /* HASH_BUF_BYTES, made at first use */
     int lease_fd;               /* -1: none yet */
@@ -42,6 +44,14 @@ int meet_checkout(struct store *s, int at, const char *name, const char *hex, bo
  * drop it instead */
 int publish_checkout(struct store *s, int at, const char *name, int fd, const char *hex,
                      struct err *e);
+
+/* loose_mode - of a blob that is put with these flags; loose_add - hex was, with BLOB_NOSYNC
+ * is_loose - may a power cut have left other bytes under the name? Not of what s put itself
+ * settle_one - make a loose blob, which was read and found right, durable */
+mode_t loose_mode(unsigned flags);
+void loose_add(struct store *s, const char *hex);
+bool is_loose(const struct store *s, const char *hex, const struct stat *st);
+int settle_one(struct store *s, const char *hex, struct err *e);
 
 /* store_gc_lock - locks/gc, LOCK_SH for who publishes, LOCK_EX for who sweeps */
 int store_gc_lock(struct store *s, int op, int *gives_fd, struct err *e);

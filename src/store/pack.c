@@ -306,7 +306,7 @@ static int keep_big_file(struct packer *p, const char *path, const struct tree_e
 
     if (fd < 0)
         return err_sys(e, errno, "open %s", path);
-    if (blob_has(p->store, t->hex) && blob_refresh(p->store, t->hex, e) == 0)
+    if (blob_is_kept(p->store, t->hex) && blob_refresh(p->store, t->hex, e) == 0)
         return 0;
     if (t->type == TREE_FILE) {
         if (file_hash(p->store, fd, t->size_bytes, path, got, e) < 0)

@@ -131,6 +131,7 @@ void store_close(struct store *s)
             (void)close(s->dirs[i]);
     if (s->home_fd >= 0)
         (void)close(s->home_fd);
+    digest_set_done(&s->loose);
     free(s->hash_buf);
     free(s->home);
     free(s);

@@ -412,8 +412,7 @@ int publish_checkout(struct store *s, int at, const char *name, int fd, const ch
     return make_ours(fd, &st, 0555, name, e);
 }
 
-static int put_here(struct put *p, int dir_fd, const char *name, int src,
-                    unsigned flags, struct err *e)
+static int put_here(struct put *p, int dir_fd, const char *name, int src, struct err *e)
 {
     struct tree_entry root = {.hex = ""};
 
@@ -423,14 +422,14 @@ static int put_here(struct put *p, int dir_fd, const char *name, int src,
         return -1;
     memcpy(p->id.hex, root.hex, sizeof(p->id.hex));
     /* what is known goes again: its bytes need not reach the disk */
-    if (meet_checkout(p->store, dir_fd, name, root.hex, &met, e) < 0 || met)
-        return met ? 0 : -1;
-    if (!(flags & BLOB_NOSYNC) && syncfs(src) < 0)
-        return store_err(e, errno, "make durable", name);
-    return publish_checkout(p->store, dir_fd, name, src, root.hex, e);
+    if (meet_checkout(p->store, dir_fd, name, root.hex, &met, e) < 0)
+        return -1;
+    if ((!met || store_is_loose(p->store)) && store_settle(p->store, e) < 0)
+        return -1;
+    return met ? 0 : publish_checkout(p->store, dir_fd, name, src, root.hex, e);
 }
 
-static int put_copy(struct put *p, int src, unsigned flags, struct err *e)
+static int put_copy(struct put *p, int src, struct err *e)
 {
     struct store *s = p->store;
     struct tree_entry root = {.hex = ""};
@@ -442,8 +441,8 @@ static int put_copy(struct put *p, int src, unsigned flags, struct err *e)
     if (store_tmp_dir(s, "tree", tmp, &dst, e) < 0)
         return -1;
     r = put_dir(p, src, dst, 0, &root, e);
-    if (r == 0 && !(flags & BLOB_NOSYNC) && syncfs(dst) < 0)
-        r = store_err(e, errno, "make durable", "the copy");
+    if (r == 0)
+        r = store_settle(s, e);
     if (r == 0) {
         memcpy(p->id.hex, root.hex, sizeof(p->id.hex));
         r = publish_checkout(s, s->dirs[STORE_TMP], tmp, dst, root.hex, e);
@@ -478,8 +477,7 @@ int tree_put(struct store *s, int dir_fd, const char *name, unsigned flags,
     if (store_lease(s, e) < 0)
         return -1;
     p.copy = !(flags & BLOB_ADOPT) || !may_take(s, src, &st);
-    if ((p.copy ? put_copy(&p, src, flags, e)
-                : put_here(&p, dir_fd, name, src, flags, e)) < 0)
+    if ((p.copy ? put_copy(&p, src, e) : put_here(&p, dir_fd, name, src, e)) < 0)
         return err_at(e, "%s", name);
     if (p.copy && (flags & BLOB_ADOPT) && fd_remove_tree(dir_fd, name, e) < 0)
         return -1;

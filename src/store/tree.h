@@ -45,7 +45,7 @@ struct tree_id {
  * store's file system (modes change, files with several links are replaced by copies),
  * and is removed when that checkout exists already. Without it, or from another file
  * system, it is cloned or copied; with BLOB_ADOPT the source is removed after that.
- * File data is made durable with one syncfs unless BLOB_NOSYNC.
+ * All of it is made durable by one syncfs (store_settle).
  *
  * ERR_MISSING, ERR_INPUT when it is not a directory, ERR_BUSY when a file changed while
  * it was read, ERR_LIMIT deeper than LIMIT_PATH_DEPTH, else ERR_SYS. On failure nothing

@@ -321,7 +321,7 @@ int tree_blobs_each(struct store *s, const char *hex, blob_fn *fn, void *ctx,
 
 static int want_blob(void *ctx, const char *hex, struct err *e)
 {
-    return blob_has(ctx, hex)
+    return blob_is_kept(ctx, hex)
                ? 0
                : err_set(e, ERR_MISSING, "no blob %.12s in the store", hex);
 }

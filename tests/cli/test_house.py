@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """gc, fsck, du and the quota: what stays, what goes, what is damaged and what that touches."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -216,6 +217,22 @@ def test_what_fsck_advises_works(dugout, write):
     assert "succeeded  load" in r.err and "cached     fit" in r.err, r
     assert dugout.ok("artifact", "cat", "first/load:data").out == "data\n"
     assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
+
+
+def test_a_blob_that_a_power_cut_caught_is_no_damage(dugout, write):
+    """It has its name and mode 0400 until its bytes are on the disk; no row speaks of it before."""
+    dugout.ok("run", write(train()))
+    blobs = dugout.home / "store" / "blobs" / "sha256"
+    lost, there = blobs / ("ab" * 32), blobs / hashlib.sha256(b"in time").hexdigest()
+    for path, text in ((lost, b"\0" * 90), (there, b"in time")):
+        path.write_bytes(text)
+        path.chmod(0o400)
+    dugout.ok("fsck", "--dry-run")
+    assert lost.exists() and there.stat().st_mode & 0o777 == 0o400
+    r = dugout.ok("fsck")
+    assert "unfinished" in r.out and "machine stopped" in r.out and "no damage" in r.out, r
+    assert not lost.exists() and there.stat().st_mode & 0o777 == 0o444
+    assert dugout.ok("fsck", "--full", "--json").json["findings"] == []
 
 
 def test_fsck_finds_what_is_missing_changed_or_half_there(dugout, write):

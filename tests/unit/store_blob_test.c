@@ -231,6 +231,48 @@ static void damage_is_found_and_repaired_by_the_next_put(struct store *s)
     CHECK_INT(faccessat(store_dir_fd(s, STORE_TRASH), trash, F_OK, 0), 0);
 }
 
+/* what a power cut leaves of a blob that was put without a sync: its name, and zeros */
+static void power_cut(struct store *s, const char *hex, size_t size)
+{
+    char path[256], zeros[64] = {0};
+    int fd;
+
+    CHECK_INT(blob_path(s, hex, path, sizeof(path), &e), 0);
+    CHECK_INT(chmod(path, 0600), 0);
+    fd = open(path, O_WRONLY);
+    CHECK_INT(write(fd, zeros, size), (int)size);
+    CHECK_INT(fchmod(fd, 0400), 0);
+    (void)close(fd);
+}
+
+static void who_meets_a_loose_blob_reads_it_first(struct store *s)
+{
+    AUTO_STORE struct store *next = NULL;
+    struct blob_id id, other;
+    ino_t ours;
+
+    CHECK_INT(store_open(store_home(s), &next, &e), 0);
+    CHECK_INT(blob_put_bytes(s, "in time", 7, BLOB_NOSYNC, &id, &e), 0);
+    CHECK_INT(blob_stat(s, id.hex).st_mode & 07777, 0400);
+    CHECK(blob_is_kept(s, id.hex) && store_is_loose(s));
+    CHECK(blob_has(next, id.hex) && !blob_is_kept(next, id.hex));
+    ours = blob_stat(s, id.hex).st_ino;
+    CHECK_INT(blob_put_bytes(next, "in time", 7, 0, &other, &e), 0);
+    CHECK_INT(blob_stat(s, id.hex).st_mode & 07777, 0444);
+    CHECK(blob_stat(s, id.hex).st_ino == ours);
+
+    CHECK_INT(blob_put_bytes(s, "too late", 8, BLOB_NOSYNC, &id, &e), 0);
+    power_cut(s, id.hex, 8);
+    CHECK_INT(blob_put_bytes(next, "too late", 8, 0, &other, &e), 0);
+    CHECK_INT(blob_verify(next, id.hex, &e), 0);
+    CHECK_INT(blob_stat(s, id.hex).st_mode & 07777, 0444);
+
+    CHECK_INT(blob_put_bytes(s, "settled", 7, BLOB_NOSYNC, &id, &e), 0);
+    CHECK_INT(store_settle(s, &e), 0);
+    CHECK(!store_is_loose(s) && blob_is_kept(next, id.hex));
+    CHECK_INT(blob_stat(s, id.hex).st_mode & 07777, 0444);
+}
+
 static void meeting_a_known_blob_makes_it_new(struct store *s)
 {
     static const struct timespec old[2] = {{1000, 0}, {1000, 0}};
@@ -349,6 +391,7 @@ int main(void)
     only_regular_files_are_taken(s);
     a_stream_is_committed_only_with_the_right_digest(s);
     damage_is_found_and_repaired_by_the_next_put(s);
+    who_meets_a_loose_blob_reads_it_first(s);
     meeting_a_known_blob_makes_it_new(s);
     eight_processes_put_the_same_blobs();
     locks_pins_and_temporary_directories(s);
