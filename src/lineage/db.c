@@ -211,8 +211,6 @@ static int journal_set(struct db *d, bool network, struct err *e)
 
 static int open_write(struct db *d, const char *home, enum db_mode mode, struct err *e)
 {
-    int64_t version;
-
     d->writable = true;
     if (file_make(home, d->path, e) < 0 || file_make(home, d->wlock_path, e) < 0)
         return -1;
@@ -221,10 +219,7 @@ static int open_write(struct db *d, const char *home, enum db_mode mode, struct 
     if (sqlite3_db_readonly(d->sql, "main") == 1)
         return err_sys(e, access(d->path, W_OK) < 0 ? errno : EACCES,
                        "open %s for writing", d->path);
-    if (db_exec(d, "PRAGMA journal_size_limit = " WAL_KEEP_BYTES, e) < 0 ||
-        schema_look(d, db_schema_version(), &version, e) < 0)
-        return -1;
-    return journal_set(d, store_network_name(home) != NULL, e);
+    return db_exec(d, "PRAGMA journal_size_limit = " WAL_KEEP_BYTES, e);
 }
 
 static struct db *db_new(const char *home)
@@ -241,16 +236,13 @@ static struct db *db_new(const char *home)
 }
 
 /* a new file gets the whole schema; an old one waits for somebody who may migrate */
-static int schema_fit(struct db *d, enum db_mode mode, struct err *e)
+static int schema_fit(struct db *d, enum db_mode mode, int64_t have, struct err *e)
 {
     int latest = db_schema_version();
-    int64_t have;
 
-    if (schema_look(d, latest, &have, e) < 0)
-        return -1;
-    if (mode == DB_OLD)
+    if (mode == DB_OLD || have == latest)
         return 0;
-    if (have && have < latest && mode != DB_MIGRATE)
+    if (have && mode != DB_MIGRATE)
         return schema_too_old(d, (int)have, latest, e);
     return schema_migrate(d, asset_schema_start, e);
 }
@@ -258,14 +250,18 @@ static int schema_fit(struct db *d, enum db_mode mode, struct err *e)
 int db_open(const char *home, enum db_mode mode, struct db **gives, struct err *e)
 {
     AUTO_DB struct db *d = NULL;
+    bool reading = mode == DB_READ || mode == DB_OLD;
+    int64_t have;
 
     if (strlen(home) > HOME_BYTES_MAX)
         return err_set(e, ERR_LIMIT, "the path of the home is over %d bytes: %.60s...",
                        HOME_BYTES_MAX, home);
     d = db_new(home);
-    if ((mode == DB_READ || mode == DB_OLD ? open_read(d, e)
-                                           : open_write(d, home, mode, e)) < 0 ||
-        schema_fit(d, mode, e) < 0)
+    if ((reading ? open_read(d, e) : open_write(d, home, mode, e)) < 0 ||
+        schema_look(d, db_schema_version(), &have, e) < 0)
+        return -1; /* of another program, or newer: nothing was written */
+    if ((!reading && journal_set(d, store_network_name(home) != NULL, e) < 0) ||
+        schema_fit(d, mode, have, e) < 0)
         return -1;
     *gives = d;
     d = NULL;

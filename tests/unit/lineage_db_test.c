@@ -117,8 +117,8 @@ static void what_is_no_database_is_refused_and_left_alone(void)
     home_make();
     path = in_home(DB_FILE);
     put_file(DB_FILE, junk, sizeof(junk));
-    FAILS(db_open(t_home, DB_READ, &d, e), ERR_CORRUPT, "not a dugout database");
-    FAILS(db_open(t_home, DB_WRITE, &d, e), ERR_CORRUPT, "not a dugout database");
+    FAILS(db_open(t_home, DB_READ, &d, e), ERR_CORRUPT, "no dugout database");
+    FAILS(db_open(t_home, DB_WRITE, &d, e), ERR_CORRUPT, "no dugout database");
     OK(fd_read_file(AT_FDCWD, path, &after, 4096, e));
     CHECK_INT(after.len, sizeof(junk));
     CHECK(memcmp(after.ptr, junk, sizeof(junk)) == 0);
