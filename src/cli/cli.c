@@ -114,6 +114,19 @@ void cli_close(struct cli *c)
     arena_done(&c->a);
 }
 
+int64_t cli_one_more(uint64_t limit)
+{
+    return limit && limit < INT64_MAX ? (int64_t)limit + 1 : 0;
+}
+
+size_t cli_cut(size_t n, uint64_t limit)
+{
+    if (!limit || n <= limit)
+        return n;
+    log_note("these are %llu, and there are more: -n 0 shows all", (unsigned long long)limit);
+    return (size_t)limit;
+}
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
 void table_init(struct table *t, size_t n_cols, const char *const *heads)

@@ -188,6 +188,11 @@ int cli_find_artifact(struct cli *c, const char *what, int64_t *out, struct err 
  * stands for that, and a line on stderr says so */
 int cli_find_holder(struct cli *c, const char *what, int64_t *out, struct err *e);
 
+/* cli_one_more - what to ask for to learn whether there is more than `limit` (0 = all), and
+ * cli_cut - how many of the n that came are to be shown; a line on stderr says when that is not all */
+int64_t cli_one_more(uint64_t limit);
+size_t cli_cut(size_t n, uint64_t limit);
+
 /* cli_reach - what was made from these artifacts, themselves included; .tags names those of them
  * that are tagged, "" when none is (in c's arena) */
 struct reach {

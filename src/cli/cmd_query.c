@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "lineage/query.h"
 #include "lineage/revoke.h"
+#include "lineage/where.h"
 
 #define SHORT 12
 #define LIMIT_DEFAULT 50
@@ -177,11 +178,15 @@ int cmd_artifacts(struct cli *c)
 
     if (opt_u64(c, "limit", &limit, &e) < 0 || cli_open(c, DB_READ, &e) < 0)
         return cli_fail(&e);
-    f.limit = (int64_t)limit;
+    f.limit = cli_one_more(limit);
     if ((run && db_run_find(c->db, str_of(run), &f.run, &e) < 0) ||
         db_artifacts_in(&c->a, c->db, &f, &rows, &n, &e) < 0 ||
-        print_rows(c, sort_key(opt_text(c, "sort")), rows, n, &e) < 0)
+        print_rows(c, sort_key(opt_text(c, "sort")), rows, cli_cut(n, limit), &e) < 0)
         return cli_fail(&e);
+    if (!n && f.sort.len && !c->json)
+        log_note("nothing here has %s to sort by (what has not is left out; dugout sql "
+                 "\"select distinct name from properties\" lists what there is)",
+                 f.sort.ptr + (f.sort.ptr[0] == '-'));
     return 0;
 }
 
@@ -189,6 +194,7 @@ int cmd_query(struct cli *c)
 {
     AUTO_BUF struct buf text = {0};
     struct db_artifact *rows;
+    struct query query;
     struct err e = {0};
     uint64_t limit = LIMIT_DEFAULT;
     size_t n;
@@ -197,9 +203,10 @@ int cmd_query(struct cli *c)
     for (int i = 0; i < c->n_args; i++) /* quotes forgotten: as the shell split it */
         buf_addf(&text, "%s%s", i ? " " : "", c->args[i]);
     if (opt_u64(c, "limit", &limit, &e) < 0 || cli_open(c, DB_READ, &e) < 0 ||
+        query_parse(&c->a, (struct str){buf_str(&text), text.len}, &query, &e) < 0 ||
         db_query_in(&c->a, c->db, (struct str){buf_str(&text), text.len},
-                    (int64_t)limit, &rows, &n, &e) < 0 ||
-        print_rows(c, NULL, rows, n, &e) < 0)
+                    cli_one_more(limit), &rows, &n, &e) < 0 ||
+        print_rows(c, NULL, rows, query.limit ? n : cli_cut(n, limit), &e) < 0)
         return cli_fail(&e);
     return 0;
 }

@@ -53,9 +53,10 @@ int cmd_runs(struct cli *c)
         f.experiment = str_of(experiment);
     if (opt_u64(c, "limit", &limit, &e) < 0 || cli_open(c, DB_READ, &e) < 0)
         return cli_fail(&e);
-    f.limit = (int64_t)limit;
+    f.limit = cli_one_more(limit);
     if (db_runs_in(&c->a, c->db, &f, &rows, &n, &e) < 0)
         return cli_fail(&e);
+    n = cli_cut(n, limit);
     buf_init(&out, 0);
     jw_init(&w, &out);
     jw_arr(&w);

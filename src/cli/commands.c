@@ -141,7 +141,7 @@ static const struct opt logs_opts[] = {
 static const struct opt artifacts_opts[] = {
     {"type", 0, OPT_TEXT, "TYPE", "only this type: Dataset, Model ...", NULL, NULL},
     {"where", 0, OPT_TEXT, "EXPR", "by a condition: 'rows > 10000 and split = \"train\"' (see help query)", NULL, NULL},
-    {"sort", 0, OPT_TEXT, "KEY", "by metadata (f1; -f1 for the highest first), or name, size, files, created", NULL, NULL},
+    {"sort", 0, OPT_TEXT, "KEY", "by metadata (f1; -f1 for the highest first; without what lacks it), or name, size, files, created", NULL, NULL},
     {"pipeline", 0, OPT_TEXT, "NAME", "given out by runs of this pipeline", NULL, NULL},
     {"run", 0, OPT_TEXT, "RUN", "made by this run", NULL, NULL},
     {"limit", 'n', OPT_TEXT, "N", "at most N (50; 0 = all)", NULL, NULL},

@@ -71,6 +71,19 @@ def test_an_image_is_asked_for_by_any_of_its_names(recorded, test):
     assert ids(recorded.ok("query", "where image = ti_y or image = iny or image = tiny:other", "--json")) == []
 
 
+def test_a_list_that_is_cut_says_so(recorded):
+    """An answer about lineage that is not whole must not look as if it were."""
+    for command in (["artifacts"], ["query", "where size > 0"], ["runs"]):
+        n = len(recorded.ok(*command, "--json", "-n", "0").json)
+        r = recorded.ok(*command, "--json", "-n", n - 1)
+        assert len(r.json) == n - 1 and "these are %d, and there are more: -n 0" % (n - 1) in r.err, r
+        r = recorded.ok(*command, "--json", "-n", n)
+        assert len(r.json) == n and "there are more" not in r.err
+    r = recorded.ok("query", "where size > 0 limit 1", "--json")  # as was asked
+    assert len(r.json) == 1 and r.err == ""
+    assert "nothing here has accuracy to sort by" in recorded.ok("artifacts", "--sort", "-accuracy").err
+
+
 def test_a_mistake_in_a_query_is_shown_where_it_is(recorded):
     r = recorded("query", "Model where upstream Dataset.rows >> 10000")
     assert r.rc == 2 and "query, character 35: want one of = != < <= > >= ~ in, got >> 10000" in r.err
