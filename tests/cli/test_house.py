@@ -180,6 +180,26 @@ def test_damaged_bytes_are_never_handed_out(dugout, write, tmp_path, what):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out") and "provenance" not in p.name] == []
 
 
+@pytest.mark.parametrize("how", ["gone", "longer", "a link"])
+def test_a_quick_fsck_looks_at_every_file_of_a_directory(dugout, write, how):
+    dugout.ok("run", write(train()), "--name", "first")
+    (checkout,) = (dugout.home / "checkouts").iterdir()
+    path = checkout / "sub" / "b"
+    path.chmod(0o644)
+    if how == "longer":
+        path.write_text("longer than it was\n")
+    else:
+        path.parent.chmod(0o755)
+        path.unlink()
+        if how == "a link":
+            path.symlink_to("/etc/passwd")
+    r = dugout("fsck", "--json")
+    assert r.rc == 4 and [f["what"] for f in r.json["findings"]] == ["wrong directory"], r
+    assert r.json["findings"][0]["moved"] and "sub/b" in r.json["findings"][0]["text"]
+    assert "succeeded  load" in dugout.ok("rerun", "first").err
+    assert dugout.ok("fsck", "--full", "--json").json["damage"] == 0
+
+
 @pytest.mark.parametrize("how", ["gone", "changed", "changed below"])
 def test_fsck_makes_a_tree_object_again_from_its_directory(dugout, write, how):
     """Without it nothing could be collected, and the directory itself is right."""
