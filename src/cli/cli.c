@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "box/box.h"
+#include "cli/label.h"
 
 int cli_fail(const struct err *e)
 {
@@ -63,14 +64,26 @@ static int refuse_lost_record(struct cli *c, struct err *e)
                    c->home, c->home);
 }
 
+/* A backup looks like a home. It can be asked; what is written into it would be lost with the next
+ * backup, and gc would take from it what only the lost home had. */
+static bool is_backup(struct cli *c)
+{
+    return access(arena_printf(&c->a, "%s/" LABEL_FILE, c->home), F_OK) == 0;
+}
+
 int cli_open(struct cli *c, enum db_mode mode, struct err *e)
 {
     struct run_env env;
+    bool backup;
     int from;
 
     if (cli_config(c, e) < 0)
         return -1;
-    if (mode == DB_READ && access(c->home, F_OK) == 0 && access(c->home, W_OK) == 0)
+    backup = is_backup(c);
+    if (backup && mode != DB_READ)
+        return err_set(e, ERR_INPUT, "%s is a backup and no home: dugout --home NEW restore %s makes one",
+                       c->home, c->home);
+    if (!backup && mode == DB_READ && access(c->home, F_OK) == 0 && access(c->home, W_OK) == 0)
         mode = DB_WRITE; /* reconcile first: no run stays RUNNING for ever */
     if (mode != DB_READ && refuse_network(c, e) < 0)
         return -1;

@@ -64,6 +64,21 @@ def test_what_is_no_backup_or_no_empty_home_is_refused(dugout, other, write, tmp
     assert r.rc == 2 and "of another home" in r.err
 
 
+def test_a_backup_can_be_asked_but_is_no_home(dugout, write, tmp_path):
+    f = write(train())
+    dugout.ok("run", f)
+    dugout.ok("tag", "@latest/fit:model", "m:prod")
+    dugout.ok("backup", tmp_path / "b")
+    files = {p: p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
+    b = Dugout(tmp_path / "b")
+    assert "load" in b.ok("lineage", "m:prod").out and len(b.ok("runs", "--json").json) == 1
+    for command in (["gc", "--grace", "0s"], ["run", f], ["tag", "a1", "x"], ["artifact", "rm", "a1"],
+                    ["resume", "--all"]):
+        r = b(*command)
+        assert r.rc == 2 and "is a backup and no home" in r.err, r
+    assert {p: p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()} == files
+
+
 def test_a_backup_in_its_own_home_is_refused(dugout, write, tmp_path):
     """gc empties tmp/ and trash/, and what takes the home takes all of it."""
     (tmp_path / "link").symlink_to(dugout.home)
