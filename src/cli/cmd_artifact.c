@@ -115,7 +115,8 @@ int cmd_artifact_show(struct cli *c)
     if (!f.digest_hex[0])
         line("content", "none: metadata only");
     else if (cli_artifact_path(c, &f, path, sizeof path, &e) == 0)
-        line("content", "%s", path);
+        line("content", "%s%s", path,
+             access(path, F_OK) < 0 ? "  (packed: there again when it is read or exported)" : "");
     else
         line("content", "gone");
     if (json_at(root, "producer.run"))

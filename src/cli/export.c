@@ -27,15 +27,32 @@
 #include "store/tree.h"
 #include "version.h"
 
+static int content_gone(struct cli *c, const struct db_artifact *f, struct err *e)
+{
+    struct str run, task;
+    long long id = f->id;
+
+    if (db_artifact_maker_in(&c->a, c->db, f, &run, &task, e) < 0)
+        return -1;
+    if (run.len)
+        return err_set(
+            e, ERR_MISSING,
+            "artifact a%lld is recorded, but its content is gone: dugout rerun %.*s "
+            "makes it again (task %.*s), if it still has its inputs",
+            id, STR_ARG(run), STR_ARG(task));
+    return err_set(
+        e, ERR_MISSING,
+        "artifact a%lld is recorded, but its content is gone: it came from %.*s", id,
+        STR_ARG(f->source.len ? f->source : STR("outside")));
+}
+
 int cli_artifact_path(struct cli *c, const struct db_artifact *f, char *path,
                       size_t size, struct err *e)
 {
     if (str_eqz(f->kind, "dir"))
         return tree_checkout_path(c->store, f->digest_hex, path, size, e);
     if (!blob_has(c->store, f->digest_hex))
-        return err_set(e, ERR_MISSING,
-                       "artifact a%lld is recorded, but its content is gone",
-                       (long long)f->id);
+        return content_gone(c, f, e);
     return blob_path(c->store, f->digest_hex, path, size, e);
 }
 
@@ -45,7 +62,7 @@ int cli_artifact_content(struct cli *c, const struct db_artifact *f, char *path,
     int pin; /* closed by our exit */
 
     if (str_eqz(f->kind, "dir") && tree_pin(c->store, f->digest_hex, &pin, e) < 0)
-        return -1;
+        return e->code == ERR_MISSING ? content_gone(c, f, e) : -1;
     return cli_artifact_path(c, f, path, size, e);
 }
 

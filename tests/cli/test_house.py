@@ -94,6 +94,17 @@ def test_gc_that_is_to_keep_very_much_keeps_all(dugout, write, keep):
     assert dugout.ok("gc", "--grace", "0s", *keep, "--json").json["tombstones"] == 0
 
 
+@pytest.mark.parametrize("what", ["first/fit:model", "first/load:files"])
+def test_who_wants_what_is_gone_is_told_how_to_get_it(dugout, write, what):
+    dugout.ok("run", write(train()), "--name", "first")
+    age(dugout.home)
+    dugout.ok("gc", *NOTHING)
+    r = dugout("artifact", "export", what, dugout.home.parent / "out")
+    assert r.rc == 3 and "is gone: dugout rerun first makes it again" in r.err, r
+    dugout.ok("rerun", "first")
+    dugout.ok("artifact", "export", what.replace("first", "@latest"), dugout.home.parent / "out")
+
+
 def test_a_ceiling_of_bytes_lets_the_oldest_runs_go(dugout, write):
     for i in range(4):
         dugout.ok("run", write({"t": {**sh('(echo %d; head -c 1000000 /dev/zero) >"$0"' % i, art("x")),

@@ -100,6 +100,7 @@ def test_a_damaged_pack_is_found_and_never_used(packed):
 
 
 def test_packed_files_are_exported_in_every_form(packed, tmp_path):
+    assert "(packed: " in packed.ok("artifact", "show", "@latest/make:files").out
     packed.ok("artifact", "export", "@latest/make:files", tmp_path / "oci", "--oci")
     packed.ok("artifact", "import", tmp_path / "oci", "--oci")
     was, now = (packed.ok("artifact", "show", a, "--json").json for a in ("@latest/make:files", "a3"))
