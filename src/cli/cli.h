@@ -218,7 +218,8 @@ const char *doctor_gpus(struct cli *c, struct table *t, struct jw *w);
 struct db_artifact;
 struct export_to {
     const char *path;
-    bool replace;      /* what is there goes, in one step; a directory only for a directory */
+    bool replace;      /* what is there goes, in one step; a directory only for a directory, and
+                          only when it is a recorded artifact */
     bool own_dir_only; /* and a directory only when it was exported with its provenance */
     bool provenance;   /* PATH.provenance.json as well */
 };

@@ -184,7 +184,7 @@ static const struct opt revoke_opts[] = {
     {0},
 };
 static const struct opt a_export_opts[] = {
-    {"force", 'f', OPT_FLAG, NULL, "replace what is at PATH, in one step", NULL, NULL},
+    {"force", 'f', OPT_FLAG, NULL, "replace a file or an earlier export at PATH, in one step", NULL, NULL},
     {"provenance", 0, OPT_FLAG, NULL, "write PATH.provenance.json as well; with --oci add the OpenLineage events of every run upstream", NULL, NULL},
     {"oci", 0, OPT_FLAG, NULL, "write an OCI layout", NULL, NULL},
     {"ref", 0, OPT_TEXT, "NAME", "name of it in the layout", NULL, NULL},

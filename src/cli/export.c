@@ -23,6 +23,7 @@
 #include "cli/cli.h"
 #include "lineage/closure.h"
 #include "lineage/revoke.h"
+#include "store/hash.h"
 #include "store/pack.h"
 #include "store/tree.h"
 #include "version.h"
@@ -263,6 +264,28 @@ int cli_export_check(const struct export_to *to, struct err *e)
     return 0;
 }
 
+/* What is removed in one step, and for good, is a directory that came from a store: by
+ * what lies beside it, or by what is in it. Anything else may be somebody's only copy.
+ */
+static int may_replace_dir(struct cli *c, const char *path, struct err *e)
+{
+    char hex[DIGEST_HEX];
+    int64_t known;
+    bool dir;
+
+    if (!is_dir(path) || was_exported(path) || !fd_has_entries(AT_FDCWD, path))
+        return 0;
+    if (hash_path(AT_FDCWD, path, hex, &dir, e) < 0 ||
+        db_artifact_by_digest(c->db, str_of(hex), &known, e) < 0)
+        return -1;
+    return known ? 0
+                 : err_set(e, ERR_INPUT,
+                           "%s is a directory, and what is in it is no recorded "
+                           "artifact: remove it "
+                           "first, or name another",
+                           path);
+}
+
 int cli_export(struct cli *c, int64_t id, const struct export_to *to, struct err *e)
 {
     char *tmp = arena_printf(&c->a, "%s.dugout-%d", to->path, (int)getpid());
@@ -280,6 +303,8 @@ int cli_export(struct cli *c, int64_t id, const struct export_to *to, struct err
     dir = str_eqz(f.kind, "dir");
     if (!dir && is_dir(to->path))
         return not_over_a_dir(to->path, e);
+    if (may_replace_dir(c, to->path, e) < 0)
+        return -1;
     if (cli_artifact_content(c, &f, path, sizeof(path), e) < 0)
         return -1;
     rc = dir ? export_dir(c, &f, path, tmp, e)

@@ -198,6 +198,21 @@ def test_removing_what_a_tagged_model_was_made_from_is_said(trained):
     assert "upstream" not in trained.ok("artifact", "rm", "a3").err
 
 
+def test_a_directory_replaces_earlier_exports_only(dugout, write, tmp_path):
+    dugout.ok("run", write({"make": {**sh('mkdir -p "$0"; echo 1 >"$0"/a', PATH_OF % "dir"),
+                                     "art_out": {"dir": "system.Model"}}}))
+    dst = tmp_path / "deployed"
+    dst.mkdir()
+    for _ in range(2):  # over an empty one, and over what it has put there itself
+        dugout.ok("artifact", "export", "a1", dst, "--force")
+    assert [p.name for p in dst.iterdir()] == ["a"]
+    (dst / "notes").write_text("x")
+    r = dugout("artifact", "export", "a1", dst, "--force")
+    assert r.rc == 2 and "no recorded artifact" in r.err and (dst / "notes").exists(), r
+    r = dugout("artifact", "export", "a1", dugout.home, "--force")
+    assert r.rc == 2 and (dugout.home / "dugout.db").exists()
+
+
 def test_a_deployed_file_is_found_by_its_content(trained, tmp_path):
     d = trained
     model = tmp_path / "renamed.joblib"
