@@ -304,5 +304,9 @@ int cmd_restore(struct cli *c)
         full(c->home, &x, "restore", &e);
         return cli_fail(&e);
     }
+    if (x.n_damage)
+        log_note("while the home is there: remove what is damaged from %s/store/blobs/sha256 or "
+                 "%s/checkouts, and dugout backup %s copies it again",
+                 dir, dir, dir);
     return print_carry(c, &x, check ? "read and right in" : "restored from", dir);
 }

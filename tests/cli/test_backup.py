@@ -158,7 +158,12 @@ def test_damage_is_named_on_the_way_out_and_on_the_way_back(dugout, other, write
     spoiled.chmod(0o644)
     spoiled.write_text("atad\n")
     r = dugout("restore", tmp_path / "b", "--check")
-    assert r.rc == 4 and data in r.err
+    assert r.rc == 4 and data in r.err and "remove what is damaged" in r.err
+    other_copy = tmp_path / "mended"
+    shutil.copytree(tmp_path / "b", other_copy)
+    (other_copy / "store" / "blobs" / "sha256" / data).unlink()
+    dugout.ok("backup", other_copy)
+    dugout.ok("restore", other_copy, "--check")
     r = other("restore", tmp_path / "b")
     assert r.rc == 4 and data in r.err
     r = other("fsck", "--json")
