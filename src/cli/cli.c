@@ -109,6 +109,22 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
     return run_reconcile(&env, NULL, e);
 }
 
+int cli_open_to_store(struct cli *c, struct err *e)
+{
+    AUTO_BUF struct buf notices = {0};
+    struct run_env env;
+
+    buf_init(&notices, 0);
+    if (cli_open(c, DB_WRITE, e) < 0)
+        return -1;
+    env = cli_run_env(c);
+    if (run_space_check(&env, &c->cfg.run, (struct str){"", 0}, &notices, e) < 0)
+        return -1;
+    if (notices.len)
+        log_note("%.*s", (int)notices.len - 1, notices.ptr); /* but for the last newline */
+    return 0;
+}
+
 struct run_env cli_run_env(struct cli *c)
 {
     return (struct run_env){

@@ -116,6 +116,9 @@ int cli_parse(struct cli *c, int argc, char **argv, struct err *e);
 int cli_config(struct cli *c, struct err *e);
 /* cli_open - home, store and database; with write access, reconcile what dead engines left */
 int cli_open(struct cli *c, enum db_mode mode, struct err *e);
+/* cli_open_to_store - cli_open of DB_WRITE for what brings content in: ERR_LIMIT over the hard quota or
+ * with less room on the disk than the config wants, a line on stderr over the soft one */
+int cli_open_to_store(struct cli *c, struct err *e);
 void cli_close(struct cli *c);
 /* cli_migrate - bring the database of c->home up to date, after a copy of it was made; *from is the
  * version it had (0: there is none yet). ERR_BUSY while anything runs there. */

@@ -235,7 +235,7 @@ int cmd_artifact_import(struct cli *c)
     row.type = str_of(!type ? "system.Dataset"
                       : strchr(type, '.') ? type
                                           : arena_printf(&c->a, "system.%s", type));
-    if (read_metadata(c, &meta, &e) < 0 || cli_open(c, DB_WRITE, &e) < 0 ||
+    if (read_metadata(c, &meta, &e) < 0 || cli_open_to_store(c, &e) < 0 ||
         cli_store_path(c, row.source.ptr, &f, &e) < 0)
         return cli_fail(&e);
     row.kind = f.kind;

@@ -159,7 +159,7 @@ int cmd_image_load(struct cli *c)
     struct err e = {0};
     uint64_t jobs = 0;
 
-    if (opt_u64(c, "jobs", &jobs, &e) < 0 || cli_open(c, DB_WRITE, &e) < 0)
+    if (opt_u64(c, "jobs", &jobs, &e) < 0 || cli_open_to_store(c, &e) < 0)
         return cli_fail(&e);
     o.jobs = jobs > 64 ? 64 : (unsigned)jobs;
     if (image_load(c->store, c->args[0], &o, &list, &e) < 0)
@@ -184,7 +184,7 @@ int cmd_image_import(struct cli *c)
         return cli_fail((err_set(&e, ERR_INPUT, "--name REF is wanted: how shall the image be "
                                                 "called?"),
                          &e));
-    if (cli_open(c, DB_WRITE, &e) < 0 ||
+    if (cli_open_to_store(c, &e) < 0 ||
         image_import(c->store, c->args[0], &o, &list, &e) < 0)
         return cli_fail(&e);
     return report_images(c, &list, started);

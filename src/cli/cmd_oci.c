@@ -135,7 +135,7 @@ int cmd_artifact_import_oci(struct cli *c)
     struct err e = {0};
     int64_t id;
 
-    if (cli_open(c, DB_WRITE, &e) < 0 ||
+    if (cli_open_to_store(c, &e) < 0 ||
         oci_artifact_import(&c->a, c->store, c->args[0], str_of(ref ? ref : ""), &f,
                             &e) < 0)
         return cli_fail(&e);

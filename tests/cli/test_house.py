@@ -330,6 +330,19 @@ def test_a_quota_warns_or_refuses_before_the_start(dugout, write, quota, rc, say
     assert r.rc == rc and says in r.err, r
 
 
+def test_a_quota_holds_for_what_is_brought_in_by_hand(dugout, tiny_tar, tmp_path):
+    f = tmp_path / "big"
+    f.write_bytes(os.urandom(3000000))
+    dugout.ok("artifact", "import", f)
+    (dugout.home / "config.yaml").write_text("quota: {hard: 1Mi}\n")
+    for command in (["artifact", "import", __file__], ["image", "import", tiny_tar, "--name", "other"]):
+        r = dugout(*command)
+        assert r.rc == 5 and "its quota is 1.0 MiB" in r.err, r
+    dugout.ok("artifact", "rm", "a1")
+    (dugout.home / "config.yaml").write_text("quota: {soft: 100Ki}\n")
+    assert "over its soft quota" in dugout.ok("image", "import", tiny_tar, "--name", "other").err
+
+
 def big(name):
     return {**sh('head -c 3000000 /dev/urandom >"$0"', art(name)), "art_out": {name: "system.Dataset"}}
 
