@@ -15,6 +15,8 @@
 #include "box/box.h"
 #include "cli/label.h"
 
+#define ONE_PAGE 4096 /* of SQLite: no schema fits */
+
 int cli_fail(const struct err *e)
 {
     AUTO_BUF struct buf line = {0}; /* one write, also past --quiet */
@@ -46,14 +48,21 @@ static int refuse_network(struct cli *c, struct err *e)
                    c->home, kind);
 }
 
+static off_t size_of(int dir, const char *name)
+{
+    struct stat st;
+
+    return fstatat(dir, name, &st, 0) == 0 ? st.st_size : 0;
+}
+
 /* A database made anew would hide the loss, and to the next gc all content would be named by
- * nothing. The file is there, and not empty, before the first content is. */
+ * nothing. A page, with the rest still in the WAL, is there before the first content is. */
 static int refuse_lost_record(struct cli *c, struct err *e)
 {
     int home = store_home_fd(c->store);
-    struct stat st;
+    off_t size = size_of(home, DB_FILE);
 
-    if ((fstatat(home, DB_FILE, &st, 0) == 0 && st.st_size > 0) ||
+    if (size > ONE_PAGE || (size > 0 && size_of(home, DB_FILE "-wal") > 0) ||
         (!fd_has_entries(home, "store/blobs/sha256") && !fd_has_entries(home, "checkouts") &&
          !fd_has_entries(home, "runs")))
         return 0;

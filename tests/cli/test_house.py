@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """gc, fsck, du and the quota: what stays, what goes, what is damaged and what that touches."""
 
+import contextlib
 import hashlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 
@@ -129,7 +131,7 @@ def test_gc_spares_what_a_living_publisher_holds(dugout, write, tmp_path):
     assert n["going"]["nameless"]["count"] == 0
 
 
-@pytest.mark.parametrize("how", ["gone", "empty"])
+@pytest.mark.parametrize("how", ["gone", "empty", "without its WAL"])
 def test_a_lost_database_is_said_and_takes_nothing_along(dugout, write, how):
     """A new one would name nothing, and gc take everything."""
     f = write(train())
@@ -141,10 +143,16 @@ def test_a_lost_database_is_said_and_takes_nothing_along(dugout, write, how):
         (dugout.home / name).unlink()
     if how == "empty":
         (dugout.home / "dugout.db").touch()
+    if how == "without its WAL":  # as it lies there until the first checkpoint
+        with contextlib.closing(sqlite3.connect(dugout.home / "dugout.db")) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+        assert (dugout.home / "dugout.db").stat().st_size == 4096
     for command in (["gc", *NOTHING], ["fsck"], ["runs"], ["run", f], ["artifact", "import", __file__],
                     ["backup", dugout.home.parent / "b"]):
         r = dugout(*command)
         assert r.rc == 4 and "dugout.db is gone or empty" in r.err and "restore DIR" in r.err, r
+    for path in dugout.home.glob("dugout.db*"):
+        path.unlink()
     for name, text in kept.items():
         (dugout.home / name).write_bytes(text)
     assert dugout.ok("artifact", "cat", "m:prod").out == "data\nmodel\n"
