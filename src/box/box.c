@@ -33,7 +33,7 @@ int box_start(const struct box_spec *spec, struct box **gives, struct err *e)
     struct box *b = xalloc(sizeof *b);
 
     b->pid = -1;
-    b->pidfd = b->sock = b->root_fd = b->tty_fd = b->userns_fd = -1;
+    b->pidfd = b->sock = b->root_fd = b->tty_fd = b->userns_fd = b->mounts_fd = -1;
     b->host_network = spec->host_network;
     b->asked_memory = spec->memory_bytes != 0;
     b->asked_cpu = spec->cpu_millis != 0;
@@ -210,6 +210,7 @@ void box_take_down(struct box *b)
     close_fd(&b->sock);
     close_fd(&b->root_fd);
     close_fd(&b->tty_fd);
+    close_fd(&b->mounts_fd);
     for (size_t i = 0; b->scratch_fd >= 0 && i < N_ELEMS(names); i++)
         (void)box_remove_tree_as(b->userns_fd, b->ids.kind == IDS_ONE, b->scratch_fd, names[i],
                                  &ignored);
@@ -234,6 +235,7 @@ void box_abandon(struct box *b)
     close_fd(&b->sock);
     close_fd(&b->root_fd);
     close_fd(&b->tty_fd);
+    close_fd(&b->mounts_fd);
     close_fd(&b->userns_fd);
     close_fd(&b->scratch_fd);
     cg_release(&b->cgroup);

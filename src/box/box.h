@@ -125,6 +125,7 @@ struct box_spec {
     void *born_ctx;
     int stop_signal;                    /* kept for the caller; nothing here sends it */
     bool as_init_parent_death;          /* PID 1 dies with this process */
+    bool may_seal;                      /* box_seal() is going to be called */
 };
 
 #define BOX_HOSTNAME_BYTES 64
@@ -223,6 +224,11 @@ int box_finish(struct box *b, struct box_result *out, struct err *e);
 /* box_root_fd - the box's root file system without the mounts on it: an O_PATH descriptor for
  * fd_open_in_root(), borrowed, good until box_close() even after the box has ended */
 int box_root_fd(const struct box *b);
+
+/* box_seal - after box_finish(): nothing can be written any more through a descriptor that processes
+ * of the box handed to others. ERR_SYS when that cannot be had, as when somebody has something open
+ * for writing (EBUSY): then what the box wrote may still change. */
+int box_seal(struct box *b, struct err *e);
 
 /* box_own_tree - make NAME below dir_fd, and all in it, the caller's and readable for him
  *

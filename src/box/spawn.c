@@ -453,6 +453,8 @@ static int attempt(struct box *b, struct plan *p, struct err *e)
     (void)close(p->sock);
     if (b->pid < 0)
         return -1;
+    if (p->spec->may_seal)
+        seal_hold(b);
     if (p->spec->born) /* it has no job yet */
         p->spec->born(p->spec->born_ctx, b->pid);
     if (open_userns(b, p, e) < 0)

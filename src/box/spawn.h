@@ -9,6 +9,7 @@ struct box {
     pid_t pid;
     int pidfd, sock, root_fd, tty_fd, scratch_fd;
     int userns_fd; /* unless IDS_HOST */
+    int mounts_fd; /* the mount namespace, see seal.c; -1: not kept */
     struct cg_slot cgroup;
     struct ids ids;
     bool flat, seccomp, host_network;
@@ -18,6 +19,9 @@ struct box {
 
 /* box_spawn - all of box_start() but allocation; on failure the caller takes the box down */
 int box_spawn(struct box *b, const struct box_spec *spec, struct err *e);
+
+/* seal_hold - for box_seal(): called while the child waits to be told to go on */
+void seal_hold(struct box *b);
 
 /* box_take_down - kill and reap, close what belongs to the processes, empty scratch; the cgroup
  * stays. For another attempt or for the end. */

@@ -120,6 +120,7 @@ int attempt_write(int dir_fd, const struct attempt *at, struct err *e)
     }
     jw_end_arr(&w);
     jw_kbool(&w, "networkHost", at->network_host);
+    jw_kbool(&w, "shares", at->shares);
     jw_ki64(&w, "memoryBytes", (int64_t)at->memory_bytes);
     jw_ki64(&w, "cpuMillis", at->cpu_millis);
     jw_ki64(&w, "cpuShareMillis", at->cpu_share_millis);
@@ -425,6 +426,7 @@ int attempt_read_in(struct arena *a, int dir_fd, struct attempt *out, struct err
         .hostname = get_cstr(&r, r.root, "hostname"),
         .stop_signal = (int)get_in(&r, r.root, "stopSignal", 0, 64),
         .network_host = get_bool(&r, r.root, "networkHost"),
+        .shares = get_bool(&r, r.root, "shares"),
         .memory_bytes = get_u63(&r, r.root, "memoryBytes"),
         .cpu_millis = get_u32(&r, r.root, "cpuMillis"),
         .cpu_share_millis = (uint32_t)get_opt(&r, r.root, "cpuShareMillis", UINT32_MAX),

@@ -75,6 +75,7 @@ struct attempt {
     struct attempt_mount *mounts;
     size_t n_mounts;
     bool network_host;
+    bool shares; /* it sees what other processes see, and may hand them descriptors */
     uint64_t memory_bytes;
     uint32_t cpu_millis, cpu_share_millis, pids_max;
     int64_t deadline_unix_ms; /* 0 = none; the run's, so that it holds when the engine is dead */

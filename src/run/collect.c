@@ -199,7 +199,7 @@ static int store_place(struct collect *c, const struct place *p, struct result_a
     AUTO_FD int parent = -1;
     struct stat st;
     char *name;
-    unsigned flags = p->ours ? BLOB_ADOPT : 0;
+    unsigned flags = p->ours && !c->copy ? BLOB_ADOPT : 0;
 
     if (p->in_root && c->box &&
         box_own_path(c->box, arena_strndup(c->a, p->rel.ptr, p->rel.len), e) < 0)

@@ -13,6 +13,7 @@ struct collect {
     int dir_fd;  /* where the attempt has out/ and params/ */
     int root_fd; /* the box's root, -1 when there is none */
     const struct box *box; /* whose root that is */
+    bool copy; /* others may still write to what it left: nothing is adopted */
     struct store *store;
 };
 

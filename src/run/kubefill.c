@@ -126,6 +126,7 @@ static void add_bind(struct job *j, struct attempt *at, const char *src,
     at->mounts = arena_grow(&j->a, at->mounts, &at->n_mounts, sizeof(*at->mounts));
     at->mounts[at->n_mounts - 1] =
         (struct attempt_mount){.src = src, .dst = dst, .rw = true, .sub = sub};
+    at->shares = true;
 }
 
 static void fill_mount(const struct engine *en, struct job *j, struct attempt *at,

@@ -246,6 +246,7 @@ static int fill_box(struct engine *en, struct job *j, struct err *e)
         add_mount(&j->a, at, en->o.mounts[i].src, en->o.mounts[i].dst, en->o.mounts[i].rw);
     for (size_t i = 0; i < own.n_mounts; i++)
         add_mount(&j->a, at, own.mounts[i].src, own.mounts[i].dst, own.mounts[i].rw);
+    at->shares = at->network_host || en->o.n_mounts || own.n_mounts;
     if (kube_fill(en, j, at, e) < 0)
         return -1;
     run_task_limits(&own, at);

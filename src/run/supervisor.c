@@ -228,6 +228,7 @@ static int start_box(struct supervisor *s, int log_write, struct err *e)
         .stderr_fd = log_write,
         .stop_signal = at->stop_signal,
         .as_init_parent_death = true,
+        .may_seal = at->shares && !at->bare,
     };
 
     if (make_dir(s, "box", 0700, e) < 0)
@@ -728,7 +729,13 @@ static int carry_out(struct supervisor *s, struct err *e)
     }
     runlog_close(&s->log);
     if (rc == 0 && !s->at.bare && result_ok(&s->r)) {
-        struct collect c = {&s->a, &s->at, s->work_fd, box_root_fd(s->box), s->box, NULL};
+        struct err unused;
+        struct collect c = {.a = &s->a,
+                            .at = &s->at,
+                            .dir_fd = s->work_fd,
+                            .root_fd = box_root_fd(s->box),
+                            .box = s->box,
+                            .copy = s->at.shares && box_seal(s->box, &unused) < 0};
         if (s->at.n_artifacts) /* parameters alone touch no store */
             rc = open_store(s, e);
         c.store = s->store;

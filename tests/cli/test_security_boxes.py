@@ -742,3 +742,65 @@ def test_45_read_only_is_read_only_all_the_way_down(home, tmp_path):
         assert all("nosuid,nodev" in line for line in r.out.splitlines()), r
     finally:
         subprocess.run(["umount", inner], check=True)
+
+
+# ---- what outlives a box ------------------------------------------------------------------------------
+
+GIVE = """
+import array, os, socket, sys, time
+flags, path = getattr(os, sys.argv[1]), sys.argv[2]
+os.makedirs(os.path.dirname(path), exist_ok=True)
+if sys.argv[3] == "dir":
+    os.mkdir(path)
+    path += "/f"
+with open(path, "w") as f:
+    f.write("GOOD")
+fd = os.open(path, flags)
+s = socket.socket(socket.AF_UNIX)
+while s.connect_ex("/v/sock"):
+    time.sleep(0.05)
+s.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+s.recv(1)
+"""
+TAKE = """
+import array, os, socket, time
+l = socket.socket(socket.AF_UNIX)
+l.bind("/v/sock")
+l.listen()
+c, _ = l.accept()
+_, given, _, _ = c.recvmsg(1, socket.CMSG_SPACE(4))
+fd = array.array("i", given[0][2])[0]
+c.send(b"k")
+while not os.path.exists("/v/stored"):
+    time.sleep(0.05)
+try:
+    os.pwrite(os.open("/proc/self/fd/%d" % fd, os.O_RDWR), b"EVIL", 0)
+except OSError as e:
+    print(e.strerror)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "dir"])
+@pytest.mark.parametrize("flags", ["O_PATH", "O_RDONLY", "O_RDWR"])
+def test_what_was_stored_is_not_written_through_a_descriptor_handed_on(python_home, tmp_path, flags, kind):
+    """By two tasks that work together, the second of which lives on."""
+    (tmp_path / "v").mkdir()
+    image, run = {"image": "python:3.12-slim"}, "handed-%s-%s" % (flags.lower().replace("_", "-"), kind)
+    (tmp_path / "p.json").write_text(pipeline({
+        "give": {**image, "command": ["python3", "-c", GIVE, flags, "{{$.outputs.artifacts['o'].path}}", kind],
+                 "art_out": {"o": "system.Artifact"}},
+        "take": {**image, "command": ["python3", "-c", TAKE]}}))
+    p = python_home.start("run", tmp_path / "p.json", "-v", "%s:/v:rw" % (tmp_path / "v"),
+                          "--jobs", "2", "--name", run)
+    wait_until(lambda: python_home("show", run).rc == 0 and
+               python_home.states(run).get("give") == "SUCCEEDED")
+    (tmp_path / "v" / "stored").touch()
+    _, err = p.communicate(timeout=300)
+    assert p.returncode == 0, err
+    if flags == "O_RDWR":  # the task's own copy was open for writing, and is not what was stored
+        assert python_home.ok("logs", run + "/take").out == ""
+    else:
+        assert python_home.ok("logs", run + "/take").out == "Read-only file system\n"
+    python_home.ok("artifact", "export", run + "/give:o", tmp_path / "o")
+    assert (tmp_path / "o" / "f" if kind == "dir" else tmp_path / "o").read_text() == "GOOD"
+    python_home.ok("fsck", "--full")
