@@ -252,12 +252,14 @@ static int make_facts(struct arena *a, struct run_env *env, const char *config_h
     else if (unpack_shim(py, e) == 0 &&
              ask(a, env, tmp, config_hex, lowers, n_lowers, lock, text, &has_python, e) == 0)
         rc = 0;
+    if (rc == 0 && syncfs(py) < 0) /* a module of zeros would fail every task to come */
+        rc = err_sys(e, errno, "make %s durable", shim);
     if (rc == 0 && renameat(lock, "py", home, shim) < 0 && errno != EEXIST && errno != ENOTEMPTY)
         rc = err_sys(e, errno, "keep the kfp module in %s", shim);
     (void)store_drop(env->store, tmp_fd, name, &(struct err){0});
     if (rc == 0)
         rc = fd_write_file(home, arena_printf(a, "envs/facts-%s.json", key), buf_str(text),
-                           text->len, 0644, false, e);
+                           text->len, 0644, true, e);
     return rc;
 }
 
