@@ -198,6 +198,27 @@ static int check_contents(struct fsck *f, struct err *e)
     return 0;
 }
 
+/* are its config, manifest and compressed layers there, from which the rest can be made again? */
+static bool has_archive(struct fsck *f, const struct db_image *row)
+{
+    AUTO_DIGEST_SET struct digest_set blobs = {.n = 0};
+    AUTO_DIGEST_SET struct digest_set layers = {.n = 0};
+    struct err ignored;
+
+    if (!row->manifest_hex[0] || image_mark(f->c->store, row->config_hex, row->manifest_hex, &blobs,
+                                            &layers, &ignored) < 0)
+        return false;
+    for (size_t i = 0; i < blobs.cap; i++) {
+        char hex[DIGEST_HEX];
+        if (!blobs.used[i])
+            continue;
+        digest_set_hex(&blobs, i, hex);
+        if (!blob_has(f->c->store, hex))
+            return false;
+    }
+    return true;
+}
+
 static int check_images(struct fsck *f, struct err *e)
 {
     struct cli *c = f->c;
@@ -213,7 +234,19 @@ static int check_images(struct fsck *f, struct err *e)
         if (image_open_in(&c->a, c->store, rows[i].config_hex, &image, &why) < 0)
             add(f, "image", rows[i].config_hex,
                 arena_printf(&c->a, "image %s: %s", name, why.text), true)
-                ->advice = "load the image again";
+                ->advice = has_archive(f, &rows[i])
+                               ? arena_printf(&c->a,
+                                              "its archive is here: dugout image export %s FILE.tar, "
+                                              "then dugout image load FILE.tar",
+                                              name)
+                               : "load the image again";
+        else if (!has_archive(f, &rows[i]))
+            add(f, "no archive", rows[i].config_hex,
+                arena_printf(&c->a,
+                             "image %s runs, but was loaded with --no-blobs or lost its archive: it "
+                             "cannot be exported or backed up until it is loaded again",
+                             name),
+                false);
     }
     return 0;
 }

@@ -292,6 +292,24 @@ def test_fsck_finds_what_is_missing_changed_or_half_there(dugout, write):
     assert "image" in [f["what"] for f in dugout("fsck", "--json").json["findings"]]
 
 
+def test_an_image_is_mended_from_its_archive(dugout, tiny_tar):
+    (layer,) = (dugout.home / "layers").glob("?" * 64)
+    shutil.rmtree(layer)
+    r = dugout("fsck")
+    assert r.rc == 4 and "dugout image export docker.io/library/tiny:latest FILE.tar" in r.out, r
+    tar = dugout.home.parent / "FILE.tar"
+    dugout.ok("image", "export", "docker.io/library/tiny:latest", tar)
+    dugout.ok("image", "load", tar)
+    dugout.ok("box", "tiny", "true")
+    assert dugout.ok("fsck", "--json").json["findings"] == []
+    biggest = max((dugout.home / "store/blobs/sha256").iterdir(), key=lambda p: p.stat().st_size)
+    biggest.unlink()  # the archive of the layer
+    r = dugout.ok("fsck", "--json")
+    assert [(f["what"], f["damage"]) for f in r.json["findings"]] == [("no archive", False)], r
+    dugout.ok("image", "import", tiny_tar, "--name", "tiny")
+    assert dugout.ok("fsck", "--json").json["findings"] == []
+
+
 def test_a_sample_reads_the_longest_unread_first(dugout, write):
     for i in range(5):
         dugout.ok("run", write(train("text %d" % i)))
