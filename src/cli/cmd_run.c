@@ -202,6 +202,8 @@ int cli_store_path(struct cli *c, const char *path, struct artifact *f, struct e
         struct tree_id id;
         if (tree_put(c->store, AT_FDCWD, path, 0, &id, e) < 0)
             return -1;
+        if (id.skipped)
+            log_note("%s: %u sockets, pipes or devices in it are left out", path, id.skipped);
         f->kind = STR("dir");
         f->digest = arena_str(&c->a, str_of(id.hex));
         f->size_bytes = id.size_bytes;

@@ -228,7 +228,7 @@ static void roles_add(const struct lineage *l, size_t read, struct buf *out)
     }
 }
 
-static void artifact_line(const struct lineage *l, const struct lineage_node *n,
+static void artifact_text(const struct lineage *l, const struct lineage_node *n,
                           size_t via, struct buf *out)
 {
     const struct db_artifact *x = n->artifact;
@@ -273,6 +273,40 @@ struct tree {
     unsigned depth;
 };
 
+/* as a line of its own: names, roles and reasons come from tasks and archives, and command no
+ * terminal */
+static void artifact_line(const struct lineage *l, const struct lineage_node *n, struct buf *out)
+{
+    AUTO_BUF struct buf line = {0};
+
+    artifact_text(l, n, SIZE_MAX, &line);
+    buf_add_plain(out, buf_str(&line), line.len);
+    buf_addc(out, '\n');
+}
+
+static void tree_line(struct tree *t, const struct below *at, bool again)
+{
+    const struct lineage *l = t->look.l;
+    const struct lineage_node *n = &l->nodes[at->node];
+    AUTO_BUF struct buf line = {0};
+
+    if (at->read != SIZE_MAX && t->look.dir == DB_UP) {
+        roles_add(l, at->read, &line);
+        buf_adds(&line, ": ");
+    }
+    if (n->is_task)
+        task_line(n, &line);
+    else if (again)
+        buf_addf(&line, "a%lld %.*s  (see above)", (long long)n->id, STR_ARG(n->artifact->name));
+    else
+        artifact_text(l, n, at->via, &line);
+    if (at->read != SIZE_MAX && t->look.dir == DB_DOWN && !again) {
+        buf_adds(&line, "  read as ");
+        roles_add(l, at->read, &line);
+    }
+    buf_add_plain(t->out, buf_str(&line), line.len);
+}
+
 static void tree_below(struct tree *t, size_t node)
 {
     const struct lineage *l = t->look.l;
@@ -285,21 +319,7 @@ static void tree_below(struct tree *t, size_t node)
         bool last = i + 1 == b.n, again = t->printed[b.items[i].node];
 
         buf_addf(t->out, "%s%s", buf_str(&t->margin), last ? "└─ " : "├─ ");
-        if (b.items[i].read != SIZE_MAX && t->look.dir == DB_UP) {
-            roles_add(l, b.items[i].read, t->out);
-            buf_adds(t->out, ": ");
-        }
-        if (n->is_task)
-            task_line(n, t->out);
-        else if (again)
-            buf_addf(t->out, "a%lld %.*s  (see above)", (long long)n->id,
-                     STR_ARG(n->artifact->name));
-        else
-            artifact_line(l, n, b.items[i].via, t->out);
-        if (b.items[i].read != SIZE_MAX && t->look.dir == DB_DOWN && !again) {
-            buf_adds(t->out, "  read as ");
-            roles_add(l, b.items[i].read, t->out);
-        }
+        tree_line(t, &b.items[i], again);
         buf_addc(t->out, '\n');
         t->printed[b.items[i].node] = true;
         if (n->is_task || again)
@@ -339,8 +359,7 @@ void lineage_tree(const struct lineage *l, struct buf *out)
     bool both = l->opts.directions == (DB_UP | DB_DOWN);
 
     for (size_t i = 0; i < l->n_starts; i++) {
-        artifact_line(l, &l->nodes[i], SIZE_MAX, out);
-        buf_addc(out, '\n');
+        artifact_line(l, &l->nodes[i], out);
         if (both)
             buf_adds(out, "upstream\n");
         if (l->opts.directions & DB_UP)
@@ -357,8 +376,7 @@ void lineage_list(const struct lineage *l, struct buf *out)
     for (size_t i = 0; i < l->n_nodes; i++) {
         if (l->nodes[i].is_task || !l->nodes[i].shown)
             continue;
-        artifact_line(l, &l->nodes[i], SIZE_MAX, out);
-        buf_addc(out, '\n');
+        artifact_line(l, &l->nodes[i], out);
     }
 }
 

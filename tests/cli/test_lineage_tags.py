@@ -243,6 +243,24 @@ def test_imported_data_carries_what_was_set(dugout, tmp_path):
     assert r.rc == 2 and "KEY=VALUE" in r.err
 
 
+def test_a_name_says_nothing_to_the_terminal(dugout, tmp_path):
+    """It may have come from a task, or in an archive."""
+    f = tmp_path / "day.csv"
+    f.write_text("1,2\n")
+    dugout.ok("artifact", "import", f, "--name", "a\x1b]0;owned\x07b\nc")
+    for command in (["artifacts"], ["artifact", "show", "a1"], ["lineage", "a1"], ["query", "Dataset"]):
+        out = dugout.ok(*command).out
+        assert "a ]0;owned b c" in out and "\x1b" not in out, out
+    assert dugout.ok("artifacts", "--json").json[0]["name"] == "a\x1b]0;owned\x07b\nc"
+
+
+def test_what_is_left_out_of_a_directory_is_said(dugout, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x").write_text("x")
+    os.mkfifo(tmp_path / "d" / "pipe")
+    assert "1 sockets, pipes or devices" in dugout.ok("artifact", "import", tmp_path / "d").err
+
+
 def test_a_revoked_dataset_flags_all_that_came_of_it(trained, write):
     d = trained
     d.ok("tag", "@latest/pick:best", "churn:prod")
