@@ -312,7 +312,8 @@ static int rerun(struct cli *c, struct progress *p, int *status, struct err *e)
         db_run_get_in(&c->a, c->db, run, &row, e) < 0 ||
         request(c, &row, &rq, &o, e) < 0 || run_start(&env, &rq, &view, &out, e) < 0)
         return -1;
-    c->json = wanted && !opt_flag(c, "verify"); /* one document: the verdict */
+    c->json = wanted && (!opt_flag(c, "verify") || out.state != TASK_SUCCEEDED);
+    /* one document: the verdict, or why there is none */
     *status = cli_report(c, p, &out);
     c->json = wanted;
     if (*status || !opt_flag(c, "verify"))

@@ -48,13 +48,8 @@ static int export_outputs(struct cli *c, const char *run_id)
         run_kept_in(&c->a, row.options_json, &kept, &e) < 0)
         return cli_fail(&e);
     for (size_t i = 0; i < kept.n_exports; i++)
-        if (export_one(c, &kept.exports[i], run_id, &e) < 0) {
+        if (export_one(c, &kept.exports[i], run_id, &e) < 0)
             status = cli_fail(&e);
-            log_note(
-                "the run has succeeded, and it is in the store: dugout artifact export "
-                "%s/%s:%s PATH",
-                run_id, kept.exports[i].task, kept.exports[i].output);
-        }
     return status;
 }
 

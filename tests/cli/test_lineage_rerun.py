@@ -57,6 +57,15 @@ def test_values_are_outputs_too(dugout, write):
     assert "1 of 3 outputs are byte-identical" in r.err
 
 
+def test_a_rerun_that_fails_has_no_verdict_and_says_so(dugout, write, tmp_path):
+    f = write({"t": {**sh('test -e /gate/x && echo ok >"$0"', PATH_OF % "a"), "art_out": {"a": "system.Dataset"}}})
+    (tmp_path / "x").touch()
+    dugout.ok("run", f, "--name", "first", "-v", "%s:/gate" % tmp_path)
+    (tmp_path / "x").unlink()
+    r = dugout("rerun", "first", "--verify", "--json")
+    assert r.rc == 1 and r.json["state"] == "FAILED", r
+
+
 def test_an_image_is_the_one_of_then(dugout, write, tmp_path, tiny_tar):
     f = write(tasks('cat /etc/mark >"$0" 2>&1; cat "$1" >>"$0"'), inputs=WORD)
     dugout.ok("run", f, "--name", "first")
