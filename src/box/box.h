@@ -201,6 +201,13 @@ int box_tty_fd(const struct box *b);
  * cpu (no writable cgroup)"; "" when nothing. Until box_finish(). Returns buf. */
 const char *box_unenforced(const struct box *b, char *buf, size_t size);
 
+/* box_limits_memory - is its limit on memory, if it has one, held by the kernel? */
+bool box_limits_memory(const struct box *b);
+
+/* box_memory - what all its processes hold now, shared pages counted once and files not; for whoever
+ * has to watch a limit. It costs a walk over their page tables. ERR_SYS. */
+int box_memory(const struct box *b, uint64_t *out_bytes, struct err *e);
+
 /* box_signal - send a signal to the command's process group, through PID 1. 0, also when
  * the box has ended already; -1 and errno. SIGKILL ends the whole box. */
 int box_signal(struct box *b, int sig);

@@ -15,10 +15,12 @@
 #include "box/look.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -38,7 +40,9 @@ void box_base_of(const struct box *b, struct box_base *out)
 
 struct sum {
     uint64_t cpu_ticks, resident_pages, threads;
-    size_t n; /* processes so far */
+    uint64_t own_kib; /* memory, what is shared counted in parts; what may not be seen counts nothing */
+    bool want_own;    /* and nothing else is */
+    size_t n;         /* processes so far */
 };
 
 static bool read_proc(pid_t pid, const char *name, struct buf *out)
@@ -70,6 +74,20 @@ static void add_process(struct sum *s, struct buf *text, pid_t pid)
     s->resident_pages += (unsigned long)pages;
 }
 
+/* smaps_rollup: a page that n processes share is an n-th of one for each, so a forked worker is not
+ * taken for a copy of its parent. Files that are mapped the kernel may take back. */
+static void add_own(struct sum *s, struct buf *text, pid_t pid)
+{
+    static const char *const keys[] = {"\nPss_Anon:", "\nPss_Shmem:"};
+
+    if (!read_proc(pid, "smaps_rollup", text))
+        return;
+    for (size_t i = 0; i < N_ELEMS(keys); i++) {
+        const char *p = strstr(buf_str(text), keys[i]);
+        s->own_kib += p ? strtoull(p + strlen(keys[i]), NULL, 10) : 0;
+    }
+}
+
 /* pid and all that descend from it; a process lists the children of each of its threads */
 static void add_tree(struct sum *s, struct buf *text, pid_t pid)
 {
@@ -79,7 +97,10 @@ static void add_tree(struct sum *s, struct buf *text, pid_t pid)
 
     if (s->n++ >= PROCESSES_MAX)
         return;
-    add_process(s, text, pid);
+    if (s->want_own)
+        add_own(s, text, pid);
+    else
+        add_process(s, text, pid);
     (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
     d = opendir(path);
     buf_init(&children, MIB);
@@ -193,4 +214,47 @@ void box_look(pid_t pid, const struct box_base *base, struct box_look *out)
         out->memory_bytes = (int64_t)resident;
     if (out->pids < 0)
         out->pids = (int64_t)s.threads - 1;
+}
+
+/* ---- a limit without a cgroup ----------------------------------------------------------------- */
+
+struct own_job {
+    pid_t pid;
+    uint64_t *bytes; /* shared with the helper */
+};
+
+static int sum_own(void *arg, struct err *e)
+{
+    const struct own_job *j = arg;
+    AUTO_BUF struct buf text = {0};
+    struct sum s = {.want_own = true};
+
+    (void)e;
+    buf_init(&text, MIB);
+    add_tree(&s, &text, j->pid);
+    *j->bytes = s.own_kib * KIB;
+    return 0;
+}
+
+int box_memory(const struct box *b, uint64_t *out_bytes, struct err *e)
+{
+    uint64_t *shared;
+    int rc;
+
+    *out_bytes = 0;
+    if (b->userns_fd < 0)
+        return sum_own(&(struct own_job){b->pid, out_bytes}, e);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return err_sys(e, errno, "map a counter");
+    rc = ids_run_mapped(b->userns_fd, b->ids.kind == IDS_ONE, sum_own,
+                        &(struct own_job){b->pid, shared}, e);
+    *out_bytes = *shared;
+    (void)munmap(shared, sizeof *shared);
+    return rc;
+}
+
+bool box_limits_memory(const struct box *b)
+{
+    return b->cgroup.enforced[CG_MEMORY];
 }

@@ -151,7 +151,7 @@ static bool copy_chunk(int from, int to)
 
 /* what a box is stopped for, and how far that has come */
 struct stop {
-    struct diskwatch disk;
+    struct diskwatch disk, memory;
     int64_t at_mono_ns; /* the time-out, then the end of the grace; 0: none */
     int64_t grace_ms;
     const char *why; /* NULL: it was not stopped */
@@ -172,7 +172,11 @@ static void stop_now(struct stop *stop, struct box *b, const struct box_spec *s,
 static int wait_ms(const struct stop *stop)
 {
     int disk = stop->why ? -1 : diskwatch_wait_ms(&stop->disk), time;
+    int memory = stop->why ? -1 : diskwatch_wait_ms(&stop->memory);
     int64_t left;
+
+    if (memory >= 0 && (disk < 0 || memory < disk))
+        disk = memory;
 
     if (!stop->at_mono_ns)
         return disk;
@@ -187,6 +191,10 @@ static void check_limits(struct stop *stop, struct box *b, const struct box_spec
         stop_now(stop, b, s, TIMED_OUT);
     if (!stop->why && diskwatch_over(&stop->disk, b, -1, NULL, 0))
         stop_now(stop, b, s, "it wrote more than its limit on disk");
+    if (!stop->why && diskwatch_memory_over(&stop->memory, b)) {
+        stop_now(stop, b, s, "out of memory (watched, as no cgroup holds its limit here)");
+        stop_now(stop, b, s, stop->why); /* at once */
+    }
 }
 
 static void attend(struct box *b, const struct box_spec *s, struct stop *stop, int signals)
@@ -274,6 +282,7 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     db_close(c->db); /* there is time for that now, and no use of it any more */
     c->db = NULL;
     diskwatch_init(&stop.disk, disk_bytes);
+    diskwatch_init(&stop.memory, box_limits_memory(b) ? 0 : s->memory_bytes);
     if (timeout_ms)
         stop.at_mono_ns = clock_mono_ns() + timeout_ms * 1000000;
     if (*box_unenforced(b, why, sizeof why))

@@ -67,3 +67,11 @@ bool diskwatch_tree_over(struct diskwatch *w, const struct box *b, int dir_fd,
     return is_due(w) &&
            looked(w, begun, box_tree_usage(b, dir_fd, name, &w->used_bytes, &e), &e);
 }
+
+bool diskwatch_memory_over(struct diskwatch *w, const struct box *b)
+{
+    int64_t begun = clock_mono_ns();
+    struct err e = {0};
+
+    return is_due(w) && looked(w, begun, box_memory(b, &w->used_bytes, &e), &e);
+}

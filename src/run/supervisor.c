@@ -56,6 +56,8 @@ struct supervisor {
     struct runlog log;
     int log_pipe;
     struct diskwatch disk, *volumes; /* of all that it writes; of each volume of its pod */
+    struct diskwatch memory;         /* where no cgroup holds the limit */
+    bool hogged;                     /* and it went past it */
     bool killing;         /* we stop it */
     bool dying;           /* it was killed or has ended; the timer now means that it is lost */
     bool lost;
@@ -335,8 +337,10 @@ static void init_disk(struct supervisor *s)
 
 static int disk_wait_ms(const struct supervisor *s)
 {
-    int least = diskwatch_wait_ms(&s->disk);
+    int least = diskwatch_wait_ms(&s->disk), memory = diskwatch_wait_ms(&s->memory);
 
+    if (memory >= 0 && (least < 0 || memory < least))
+        least = memory;
     for (size_t i = 0; i < s->at.pod.n_volumes; i++) {
         int ms = diskwatch_wait_ms(&s->volumes[i]);
         if (ms >= 0 && (least < 0 || ms < least))
@@ -385,6 +389,22 @@ static void watch_disk(struct supervisor *s, int timer)
     }
 }
 
+/* at once, without a grace: the kernel would give none either */
+static void watch_memory(struct supervisor *s, int timer)
+{
+    char human[24];
+
+    if (s->killing || s->dying || !diskwatch_memory_over(&s->memory, s->box))
+        return;
+    size_human(s->memory.limit_bytes, human);
+    s->hogged = true;
+    stop_box(s, END_EXITED,
+             arena_printf(&s->a, "out of memory: the limit is %s (watched, as no cgroup holds it "
+                                 "here)", human),
+             timer);
+    stop_box(s, END_EXITED, s->why, timer);
+}
+
 static void on_timer(struct supervisor *s, int timer)
 {
     uint64_t ticks;
@@ -396,7 +416,7 @@ static void on_timer(struct supervisor *s, int timer)
         stop_for_time(s, timer);
 }
 
-static void watch_box(struct supervisor *s, int timer, int signals)
+static void watch_box(struct supervisor *s, uint64_t memory_bytes, int timer, int signals)
 {
     struct pollfd p[] = {{box_pidfd(s->box), POLLIN, 0},
                          {s->log_pipe, POLLIN, 0},
@@ -404,10 +424,12 @@ static void watch_box(struct supervisor *s, int timer, int signals)
                          {signals, POLLIN, 0},
                          {box_news_fd(s->box), POLLIN, 0}};
 
+    diskwatch_init(&s->memory, box_limits_memory(s->box) ? 0 : memory_bytes);
     while (!(p[0].revents & (POLLIN | POLLHUP | POLLERR)) && !s->lost) {
         if (poll(p, N_ELEMS(p), s->killing ? -1 : disk_wait_ms(s)) < 0)
             continue; /* EINTR: nothing else can happen to a valid set */
         watch_disk(s, timer);
+        watch_memory(s, timer);
         if (p[1].revents && !drain_log(s))
             p[1].fd = -1;
         if (p[2].revents)
@@ -442,7 +464,7 @@ static void name_the_end(struct supervisor *s, const struct box_result *b)
         snprintf(hint, sizeof hint, "; it reached its limit of %u processes", s->at.pids_max);
     s->r.exit_code = b->exit_code;
     s->r.signal = b->signal;
-    s->r.oom = b->oom;
+    s->r.oom = b->oom || s->hogged;
     s->r.peak_memory_bytes = b->peak_memory_bytes;
     s->r.cpu_usec = b->cpu_usec;
     s->r.enforced = arena_str(&s->a, str_of(b->enforced));
@@ -615,7 +637,7 @@ static int run_inits(struct supervisor *s, int timer, int signals, struct err *e
         if (beside_start_init(&s->beside, c, &s->box, e) < 0)
             return err_at(e, "init container %s", c->name.ptr);
         set_timer(s, timer);
-        watch_box(s, timer, signals);
+        watch_box(s, c->memory_bytes ? c->memory_bytes : s->at.memory_bytes, timer, signals);
         if (s->lost) {
             name_the_lost(s);
             box_abandon(s->box);
@@ -711,7 +733,7 @@ static int carry_out(struct supervisor *s, struct err *e)
         return 0;
     }
     set_timer(s, timer);
-    watch_box(s, timer, signals);
+    watch_box(s, s->at.memory_bytes, timer, signals);
     if (s->lost) {
         name_the_lost(s);
         runlog_close(&s->log);

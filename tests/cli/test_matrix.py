@@ -17,7 +17,7 @@ import pytest
 
 import matrix
 import rootless
-from conftest import BIN, Dugout
+from conftest import BIN, Dugout, pipeline, sh
 
 MODES = {
     "hybrid": [],
@@ -112,6 +112,23 @@ def test_48_the_record_is_what_a_box_sees(who, mode, capsys):
     with capsys.disabled():
         if os.environ.get("DUGOUT_TEST_TABLE"):
             print("\n%-6s %-6s %s hog: %s" % (mode, who.kind, json.dumps(said), hog["error"]))
+
+
+GROW = "x=$(head -c 20000000 /dev/zero | tr '\\0' x); "
+
+
+def test_without_a_cgroup_memory_is_watched(who):
+    limit = {"resources": {"resourceMemoryLimit": "100Mi", "memoryLimit": 0.105}, "image": "p"}
+    # what a fork shares with its parent is there once
+    fork = "for i in 1 2 3 4 5 6; do (sleep 2; exit 0) & done; wait"
+    f = who.file("w.json", pipeline({"hog": {**sh(GROW + "x=$x$x$x$x$x$x$x$x; sleep 600; exit 5"), **limit},
+                                     "fork": {**sh(GROW + fork), **limit}}))
+    r = who("run", f, "--no-cache", "--retries", "0", "--json", prefix=MODES["none"])
+    fork, hog = sorted(json.loads(r.out)["tasks"], key=lambda t: t["name"])
+    assert fork["state"] == "SUCCEEDED", fork
+    assert hog["state"] == "FAILED" and hog["error"].startswith("out of memory: the limit is 100 MiB (watched"), r
+    r = who("box", "--memory", "64Mi", "p", "--", "sh", "-c", GROW + "x=$x$x$x$x$x$x$x; sleep 600; exit 5", prefix=MODES["none"])
+    assert r.rc == 137 and "out of memory (watched" in r.err, r
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
