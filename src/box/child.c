@@ -371,7 +371,8 @@ _Noreturn void child_main(struct plan *p, uid_t euid, gid_t egid)
     (void)syscall(SYS_execveat, INIT_FD, "", p->spec->argv, p->envp, AT_EMPTY_PATH);
     err_sys(&e, errno, "start PID 1 of the box");
     if (e.sys == E2BIG) {
-        err_set(&e, ERR_INPUT, "arguments and environment are too long for the kernel");
+        err_set(&e, ERR_INPUT, "arguments and environment are too long for the kernel: a single one may "
+                              "have 128 KiB; mount what is larger as a file");
         e.sys = E2BIG;
     }
     fail(&c, &e);

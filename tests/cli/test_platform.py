@@ -63,6 +63,13 @@ def say(*names):
 # ---- secrets and config maps ---------------------------------------------------------------
 
 
+def test_a_secret_that_is_too_long_for_a_variable_is_said(dugout, kube):
+    secret(dugout, "db", password="hunter2" * 20000)
+    r = dugout("run", kube({"t": sh("true")}, {"t": {"secretAsEnv": [env_from("secret", "db", P="password")]}}))
+    assert r.rc == 1 and "128 KiB" in r.err and "mount what is larger as a file" in r.err, r
+    assert "hunter2" not in r.err
+
+
 def test_secrets_and_config_maps_become_variables(dugout, kube):
     secret(dugout, "db", password="hunter2hunter2\n")
     secret(dugout, "site", kind="configmaps", region="north")
