@@ -113,7 +113,8 @@ void buf_add_plain(struct buf *b, const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
         /* U+0080 to U+009F are commands, too, to terminals that go by the book */
-        bool high = c == 0xc2 && i + 1 < len && ((unsigned char)text[i + 1] & 0xe0) == 0x80;
+        bool high =
+            c == 0xc2 && i + 1 < len && ((unsigned char)text[i + 1] & 0xe0) == 0x80;
         buf_addc(b, (c < ' ' && c != '\t') || c == 0x7f || high ? ' ' : text[i]);
         i += high;
     }

@@ -45,7 +45,8 @@ void buf_done(struct buf *b);  /* frees; accepts an empty buf; leaves it empty *
 void buf_reset(struct buf *b); /* len 0, keeps the memory */
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_adds(struct buf *b, const char *z);
-/* buf_add_plain - foreign text for people: what would command a terminal becomes a blank */
+/* buf_add_plain - foreign text for people: what would command a terminal becomes a
+ * blank */
 void buf_add_plain(struct buf *b, const char *text, size_t len);
 void buf_addstr(struct buf *b, struct str s);
 void buf_addc(struct buf *b, char c);

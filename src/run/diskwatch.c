@@ -55,7 +55,8 @@ bool diskwatch_over(struct diskwatch *w, const struct box *b, int dir_fd,
     struct err e = {0};
 
     return is_due(w) &&
-           looked(w, begun, box_disk_usage(b, dir_fd, names, n, &w->used_bytes, &e), &e);
+           looked(w, begun, box_disk_usage(b, dir_fd, names, n, &w->used_bytes, &e),
+                  &e);
 }
 
 bool diskwatch_tree_over(struct diskwatch *w, const struct box *b, int dir_fd,

@@ -30,7 +30,8 @@ int diskwatch_wait_ms(const struct diskwatch *w);
 bool diskwatch_over(struct diskwatch *w, const struct box *b, int dir_fd,
                     const char *const *names, size_t n);
 
-/* diskwatch_memory_over - the same for the memory that the box holds, where no cgroup limits it */
+/* diskwatch_memory_over - the same for the memory that the box holds, where no cgroup
+ * limits it */
 bool diskwatch_memory_over(struct diskwatch *w, const struct box *b);
 
 /* diskwatch_tree_over - the same for one directory, as for box_tree_usage */
