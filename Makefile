@@ -206,7 +206,7 @@ $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(call obj,fuzz,tests/fuzz/%.c) $(B)/fuzz/fu
 	    -Wl,--start-group $^ -Wl,--end-group -lm
 
 # ---- goals ---------------------------------------------------------------------------------
-.PHONY: all check cli cli-ubsan kills test-programs fuzz fuzz-run fuzz-seeds test demo bench release deps lint format clean
+.PHONY: all check cli cli-ubsan kills mutants test-programs fuzz fuzz-run fuzz-seeds test demo bench release deps lint format clean
 all: $(if $(MAIN),$(B)/dugout)
 test-programs: $(UNIT) $(REPLAY)
 check: test-programs
@@ -217,6 +217,8 @@ cli-ubsan: $(B)/dugout-ubsan
 	@DUGOUT_BIN=$(abspath $<) tests/run.sh cli
 kills: all
 	@DUGOUT_KILLS=$${DUGOUT_KILLS:-1000} PYTEST_ARGS="-s -k random_instants" tests/run.sh cli
+mutants: all
+	@python3 tests/mutants.py $(CASES)
 fuzz:
 	@vendor/deps.sh build fuzz
 	@$(MAKE) --no-print-directory $(FUZZ:%=$(B)/fuzz/%)

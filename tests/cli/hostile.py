@@ -22,6 +22,8 @@ import tempfile
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
+# How much a bomb unpacks to, and twice what a document is long. Who takes a defence away has all of it.
+BOMB_MIB = int(os.environ.get("DUGOUT_TEST_BOMB_MIB") or 10240)
 
 
 def sha(data: bytes) -> str:

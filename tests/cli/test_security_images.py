@@ -27,7 +27,7 @@ import pytest
 
 from conftest import BIN, Dugout
 from hostile import (
-    MEDIA, Oci, canary, dir_, docker, file_, header, link, measured, refused, sha, tar_of,
+    BOMB_MIB, MEDIA, Oci, canary, dir_, docker, file_, header, link, measured, refused, sha, tar_of,
     write_tar,
 )
 
@@ -60,8 +60,8 @@ def test_17_a_document_of_5_gib_is_refused(bare, tmp_path, which):
     with open(path, "wb") as f:
         if which == "config":
             f.write(header("manifest.json", len(manifest)) + manifest.ljust(512, b" "))
-        f.write(header(name, 5 << 30))
-        f.truncate(f.tell() + (5 << 30) + 1024)
+        f.write(header(name, BOMB_MIB << 19))
+        f.truncate(f.tell() + (BOMB_MIB << 19) + 1024)
     m = measured(bare, "image", "load", path)
     assert m.rc == 5 and "bytes" in m.err and m.rss_mib < 32, m
 
@@ -70,7 +70,7 @@ def test_17_an_index_of_5_gib_is_refused(bare, tmp_path):
     (tmp_path / "oci").mkdir()
     (tmp_path / "oci" / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     with open(tmp_path / "oci" / "index.json", "wb") as f:
-        f.truncate(5 << 30)
+        f.truncate(BOMB_MIB << 19)
     m = measured(bare, "image", "load", tmp_path / "oci")
     assert m.rc == 5 and m.rss_mib < 32, m
 
