@@ -15,8 +15,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = os.environ.get("DUGOUT_BIN") or str(ROOT / "build" / "dugout")
 SHARED = pathlib.Path(os.environ.get("DUGOUT_SHARED") or ROOT.parent / "shared")
 
+PATIENCE = float(os.environ.get("DUGOUT_TEST_PATIENCE") or 300)  # seconds; it decides nothing
 
-def wait_until(probe, seconds=300):
+
+def wait_until(probe, seconds=PATIENCE):
     """Wait for a state; gives what `probe` gave. That a machine is slow is no failure."""
     end = time.monotonic() + seconds
     while not (found := probe()):

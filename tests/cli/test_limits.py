@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import ever_longer, out_param, pipeline, sh, wait_until
+from conftest import PATIENCE, ever_longer, out_param, pipeline, sh, wait_until
 
 
 def run_one(d, tmp_path, script, *flags, **task):
@@ -21,8 +21,9 @@ def test_a_task_that_takes_too_long_is_stopped_and_may_be_tried_again(dugout, tm
     seen = []
 
     def call(timeout):
-        r, t = run_one(dugout, tmp_path, 'trap "echo bye; exit 9" TERM; echo up; sleep 600 & wait',
-                       "--task-timeout", timeout, retry={"maxRetryCount": 1, "backoffDuration": "0s"})
+        script = 'trap "echo bye; exit 9" TERM; echo up; sleep %d & wait' % PATIENCE
+        r, t = run_one(dugout, tmp_path, script, "--task-timeout", timeout,
+                       retry={"maxRetryCount": 1, "backoffDuration": "0s"})
         seen.append((r, t, timeout))
         return dugout.ok("logs", "@latest/t").out
 
@@ -57,7 +58,7 @@ def test_a_box_is_stopped_as_well(dugout):
 @pytest.mark.parametrize("where", ["/x", "/minio/x", "/params"])
 def test_who_writes_too_much_is_stopped(dugout, tmp_path, where):
     script = ('f=$(dirname "$0")/x; [ /params = "$1" ] || f=$1; mkdir -p "$(dirname "$f")"; '
-              'head -c 40000000 /dev/zero >"$f"; sleep 600')
+              'head -c 40000000 /dev/zero >"$f"; sleep %d' % PATIENCE)
     (tmp_path / "p.json").write_text(pipeline({"t": {
         "command": ["sh", "-c", script, out_param("o"), where], "out": {"o": "STRING"}}}))
     r = dugout("run", tmp_path / "p.json", "--json", "--disk", "20Mi")

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from conftest import BIN, Dugout
+from conftest import BIN, PATIENCE, Dugout
 from hostile import (
     BOMB_MIB, canary, compile_probe, dev, dir_, docker, file_, hard, header, layer_dir, link,
     measured, opaque, refused, sha, sparse, tar_of, whiteout, zeros_gz, zeros_zst, zstd_frame,
@@ -345,7 +345,7 @@ def test_workers_are_confined_while_they_read(d, tmp_path):
     many = tar_of(*[file_("d%d/f%d" % (i % 50, i), b"x" * 3000) for i in range(6000)])
     path = docker(tmp_path / "e.tar", [many], stored=[gzip.compress(many, 1)])
     writers, inflaters = [], []
-    until = time.monotonic() + 300
+    until = time.monotonic() + PATIENCE
     while not writers or not inflaters:  # a fast machine may be through before we look
         assert time.monotonic() < until
         home = Dugout(tmp_path / ("home-%d" % time.monotonic_ns()))
