@@ -1,27 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile commands in boxes: cases 24 to 40 and 45 of the security list.
 
-How each test was seen to fail, once, with its defence taken away (the change was reverted):
-
- 24  spawn.c sealed_init() without F_ADD_SEALS; child.c executes /proc/self/exe instead
- 25  init.c enter_cwd() without the look at the file system; child.c place_fds() without close_range
-     relay.c may_be_given() that always says true
- 26  mount.c real_dir() without RESOLVE_NO_SYMLINKS
- 27  as 26
- 28  root.c next_dir() with fchmodat() on a name that can be swapped
- 29  mount.c make_read_only() taken out; sysfs without ATTR_RDONLY
- 30  mount.c mask() taken out
- 31  seccomp.c: each row REFUSE -> ALLOW; the comparison of the arch and of the newest call
- 32  seccomp.c LOOK_IOCTL: allowed; compared with 64 bits
- 33  proto.h with CAP_MKNOD and cgroup.c without the device rule
- 34  cgroup.c limit_memory(), pids.max; log.c without the ring
- 35  init.c not PID 1's end but waiting for all; box.c box_kill() as SIGTERM
- 36  init.c and child.c without PR_SET_PDEATHSIG
- 37  spawn.c namespaces() without CLONE_NEWNET
- 38  mount.c: cgroup2 without ATTR_RDONLY; bind_host_sys() without mnt_set()
- 39  init.c without capset's empty inheritable set, without setgroups
- 40  hooks.c with the image's environment (nothing of ours loads libraries)
- 45  mount.c target() by openat(); bind() with a mnt_set() that is not recursive
+tests/mutants/boxes.txt lists the defences that are tested.
 """
 
 import os
@@ -89,9 +69,7 @@ def test_24_the_host_s_dugout_cannot_be_reached(home, image):
     cp /probe /tmp/q; /tmp/q call 2 /proc/1/exe 1"""
     r = box(home, "sh", "-c", script)
     # PID 1 is not dumpable, so not even its link can be read
-    assert "written" not in r.out and "appended" not in r.out and "opened" not in r.out, r
-    assert "dugout-init" in r.out or r.out.startswith("E"), r
-    assert r.out.splitlines()[-1] in ("EACCES", "EPERM", "ETXTBSY"), r
+    assert r.out in ("EACCES\n", "EPERM\n"), r
     assert (sha(pathlib.Path(BIN).read_bytes()), os.stat(BIN).st_mtime_ns) == before
 
 
@@ -292,6 +270,7 @@ def test_28_a_racing_step_gains_nothing(home, canary, tmp_path):
 
 
 def test_29_switches_of_the_host_cannot_be_written(home):
+    """They cannot be opened for that; were it possible, nothing would be written."""
     before = {p: pathlib.Path(p).read_text() for p in
               ("/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper")
               if os.path.exists(p)}
@@ -300,7 +279,7 @@ def test_29_switches_of_the_host_cannot_be_written(home):
         /sys/kernel/uevent_helper /sys/fs/cgroup/release_agent /sys/fs/cgroup/*/release_agent \
         /sys/fs/cgroup/cgroup.procs /sys/power/state /sys/kernel/mm/transparent_hugepage/enabled \
         /proc/sys/net/ipv4/ip_forward /proc/bus/x /proc/fs/x; do
-        (echo h >$f) 2>/dev/null && echo "wrote $f"
+        (: >>$f) 2>/dev/null && echo "opened $f"
     done
     mkdir /sys/fs/cgroup/x 2>/dev/null && echo made
     echo end"""
@@ -558,9 +537,10 @@ def test_35_nothing_is_left_of_a_step_that_will_not_go(home, write):
 
 def test_35_what_a_step_leaves_running_ends_with_it(home):
     word = "left-%d" % os.getpid()
-    r = box(home, "sh", "-c", "/probe daemon %s >/tmp/said & until [ -s /tmp/said ]; do :; done; exit 4"
-            % word)
-    assert r.rc == 4, r
+    p = home.start("box", "p:1", "--", "sh", "-c",
+                   "/probe daemon %s >/tmp/said & until [ -s /tmp/said ]; do :; done; exit 4" % word)
+    wait_until(lambda: p.poll() is not None)
+    assert p.returncode == 4
     wait_until(lambda: not with_word(word))
 
 
@@ -647,7 +627,7 @@ def user(home, tmp_path_factory):
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_38_a_user_s_box_cannot_write_the_cgroup_tree(user, network):
     script = """find /sys/fs/cgroup -type f 2>/dev/null | while read f; do
-        (echo 1 >$f) 2>/dev/null && echo wrote $f; done
+        (: >>$f) 2>/dev/null && echo opened $f; done
     mkdir /sys/fs/cgroup/x 2>/dev/null && echo made
     grep ' /sys' /proc/self/mountinfo | while read a b c d where options rest; do
         case ,$options, in *,rw,*) echo "rw $where";; esac; done; echo end"""
