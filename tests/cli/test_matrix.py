@@ -5,8 +5,7 @@ his own id alone. cgroup v2 with controllers and delegation is tried in the gues
 
 The host's cgroup mounts are taken away in a mount namespace of the call.
 
-Case 48 of the security list. Seen to fail with cgroup.c set_limits() saying true without writing, and
-with box.c write_enforced() taking "asked" for "enforced".
+Case 48 of the security list; tests/mutants/boxes.txt lists the defences that are tested.
 """
 
 import json
