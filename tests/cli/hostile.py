@@ -107,7 +107,7 @@ def header(name: str, size: int, typeflag=b"0") -> bytes:
     return bytes(h)
 
 
-def sparse(name: str, real_size: int) -> bytes:
+def sparse(name: str, real_size: int, at=0) -> bytes:
     """A file of real_size with one byte of data, as GNU tar writes it (pax, format 1.0)."""
     fields = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": name,
               "GNU.sparse.realsize": str(real_size)}
@@ -118,7 +118,7 @@ def sparse(name: str, real_size: int) -> bytes:
         while n != len(str(n)) + len(line):
             n = len(str(n)) + len(line)
         body += str(n).encode() + line
-    table = b"2\n0\n1\n%d\n0\n" % real_size
+    table = b"2\n%d\n1\n%d\n0\n" % (at, real_size)
     data = table.ljust(512, b"\0") + b"x".ljust(512, b"\0")
     return (header("PaxHeaders/x", len(body), b"x") + body.ljust(-(-len(body) // 512) * 512, b"\0")
             + header("GNUSparseFile.0/x", 513) + data + b"\0" * 1024)

@@ -272,6 +272,11 @@ def test_14_a_sparse_file_counts_what_it_claims(d, tmp_path, size):
     assert not list((d.home / "tmp").iterdir())
 
 
+def test_14_a_sparse_file_holds_no_more_than_it_claims(d, tmp_path):
+    evil = docker(tmp_path / "e.tar", [sparse("huge", 5, at=1 << 40)])
+    assert "does not fit its size" in refused(d, evil, 4)
+
+
 def test_14_sparse_files_add_up(d, tmp_path):
     piece = sparse("a", 40 << 30)[:-1024]  # less its end
     r = refused(d, docker(tmp_path / "e.tar", [piece + sparse("b", 40 << 30)]), 5)
