@@ -5,7 +5,7 @@
 A security test that passes says little as long as nobody has seen it fail. tests/mutants/*.txt lists
 defences: how the source reads without one, and the test that must notice.
 
-    make mutants                    all of them, some twenty minutes
+    make mutants                    all of them, about a quarter of an hour
     make mutants CASES="12 33"      those of some cases of the security list
     make mutants CASES=more         those that belong to no case
 

@@ -112,9 +112,9 @@ def test_25_no_working_directory_of_the_host(home, image, user):
     flags = ["--user", user] if user else []
     leak = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        for n in range(3, 64, 3):
+        for where in ["/proc/self/fd/%d" % n for n in range(3, 64, 3)] + ["/proc/self/root", "/proc"]:
             r = subprocess.run(
-                [BIN, "box", *flags, "--workdir", "/proc/self/fd/%d" % n, "p:1", "--", "ls"],
+                [BIN, "box", *flags, "--workdir", where, "p:1", "--", "ls"],
                 env=home.env(), capture_output=True, text=True, pass_fds=(leak,))
             assert r.returncode == 125, r
         for target in ["/proc/self/fd/%d" % n for n in range(0, 20)] + ["/proc/1/cwd",
