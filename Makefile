@@ -86,7 +86,7 @@ define library
 $$($(1)_FILES:%=$(B)/src/$(1)/%): $$($(1)_STAMP) ;
 $(if $(wildcard vendor/$(1).c),$(1)_FILES += ours.c)
 $(B)/src/$(1)/ours.c: vendor/$(1).c $$($(1)_STAMP)
-	@cp $$< $$@
+	@cp --remove-destination $$< $$@
 $(foreach f,$(LIB_FLAVOURS),
 $(B)/$(f)/$(1).a: $$($(1)_FILES:%=$(B)/$(f)/$(1)/%.o)
 $$($(1)_FILES:%=$(B)/$(f)/$(1)/%.o): vendor/$(1).mk)
