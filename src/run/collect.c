@@ -161,6 +161,16 @@ static int store_linked(struct collect *c, const struct place *p, int parent, co
     return store_place(c, &to, f, r, depth + 1, e);
 }
 
+static int found(struct collect *c, struct result_artifact *f, const char *kind, const char *hex,
+                 uint64_t size_bytes, uint64_t n_files)
+{
+    f->kind = str_of(kind);
+    f->digest = arena_str(c->a, str_of(hex));
+    f->size_bytes = size_bytes;
+    f->n_files = n_files;
+    return 1;
+}
+
 static int store_file(struct collect *c, int parent, const char *name, unsigned flags,
                       struct result_artifact *f, struct err *e)
 {
@@ -168,11 +178,7 @@ static int store_file(struct collect *c, int parent, const char *name, unsigned 
 
     if (blob_put_file(c->store, parent, name, flags, &id, e) < 0)
         return err_at(e, "output %.*s", STR_ARG(f->name));
-    f->kind = STR("file");
-    f->digest = arena_str(c->a, str_of(id.hex));
-    f->size_bytes = id.size_bytes;
-    f->n_files = 1;
-    return 1;
+    return found(c, f, "file", id.hex, id.size_bytes, 1);
 }
 
 static int store_dir(struct collect *c, int parent, const char *name, unsigned flags,
@@ -182,14 +188,10 @@ static int store_dir(struct collect *c, int parent, const char *name, unsigned f
 
     if (tree_put(c->store, parent, name, flags, &id, e) < 0)
         return err_at(e, "output %.*s", STR_ARG(f->name));
-    f->kind = STR("dir");
-    f->digest = arena_str(c->a, str_of(id.hex));
-    f->size_bytes = id.size_bytes;
-    f->n_files = id.n_files;
     if (id.skipped)
         notice(c, r, "output %.*s: %u sockets, fifos or devices were left out", STR_ARG(f->name),
                id.skipped);
-    return 1;
+    return found(c, f, "dir", id.hex, id.size_bytes, id.n_files);
 }
 
 /* the bytes at a place: 1 stored, 0 nothing there, -1 the host's fault */
