@@ -147,8 +147,9 @@ int store_probe(struct store *s, struct err *e)
                  has_seals(dir) ? "yes" : "no");
     (void)store_drop(s, s->dirs[STORE_TMP], name, &ignored);
     /* made while there is room for a file, for the gc that is to make some */
-    if (rc == 0 && (sweep = openat(s->dirs[STORE_LOCKS], SWEEP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC,
-                                   0640)) < 0)
+    if (rc == 0)
+        sweep = openat(s->dirs[STORE_LOCKS], SWEEP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (rc == 0 && sweep < 0)
         rc = err_sys(e, errno, "make a lock");
     if (rc < 0)
         return err_at(e, "the file system of %s cannot hold a store", s->home);
