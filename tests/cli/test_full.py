@@ -132,12 +132,18 @@ def test_a_full_inode_table_is_said_and_the_task_fails(disk, write, tmp_path):
     assert "inodes" in d("run", write({"t": sh("true")}, name="few")).err
 
 
-def test_a_read_only_home_can_be_read_and_says_why_it_cannot_run(disk, write):
+def turned_read_only(disk, write):
+    """A home with one run, whose disk cannot be written to any more."""
     d = disk()
     d.ok("run", write({"t": {**sh('mkdir -p "$(dirname "$0")"; echo ok >"$0"', art("x")),
-                             "art_out": {"x": "system.Dataset"}}}))
+                             "art_out": {"x": "system.Model"}}}))
+    subprocess.run(["mount", "-o", "remount,ro", d.home.parent], check=True)
+    return d
+
+
+def test_a_read_only_home_can_be_read_and_says_why_it_cannot_run(disk, write):
+    d = turned_read_only(disk, write)
     mnt = d.home.parent
-    subprocess.run(["mount", "-o", "remount,ro", mnt], check=True)
     assert d.ok("runs", "--json").json[0]["state"] == "SUCCEEDED"
     assert d.ok("artifact", "cat", "@latest/t:x").out == "ok\n"
     for command in (["run", write({"t": sh("true")}, name="q")], ["artifact", "import", __file__], ["gc"]):
@@ -218,11 +224,8 @@ def test_a_disk_without_inodes_can_be_collected(disk, write):
 
 
 def test_a_failure_to_write_a_file_says_why(disk, write):
-    d = disk()
-    d.ok("run", write({"t": {**sh('mkdir -p "$(dirname "$0")"; echo ok >"$0"', art("x")),
-                             "art_out": {"x": "system.Model"}}}))
+    d = turned_read_only(disk, write)
     mnt = d.home.parent
-    subprocess.run(["mount", "-o", "remount,ro", mnt], check=True)
     for command in (["export", "mlmd", mnt / "x"], ["artifact", "export", "a1", mnt / "x", "--oci"],
                     ["report", "@latest", "-o", mnt / "x"]):
         r = d(*command)
