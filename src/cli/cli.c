@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "box/box.h"
 #include "cli/label.h"
+#include "lineage/images.h"
 
 #define ONE_PAGE 4096 /* of SQLite: no schema fits */
 
@@ -80,34 +81,34 @@ static bool is_backup(struct cli *c)
     return access(arena_printf(&c->a, "%s/" LABEL_FILE, c->home), F_OK) == 0;
 }
 
-int cli_open(struct cli *c, enum db_mode mode, struct err *e)
+/* *mode becomes what the home can be opened for */
+static int open_store(struct cli *c, enum db_mode *mode, struct err *e)
 {
-    struct run_env env;
     bool backup;
-    int from;
 
     if (cli_config(c, e) < 0)
         return -1;
     backup = is_backup(c);
-    if (backup && mode != DB_READ)
+    if (backup && *mode != DB_READ)
         return err_set(e, ERR_INPUT, "%s is a backup and no home: dugout --home NEW restore %s makes one",
                        c->home, c->home);
-    if (!backup && mode == DB_READ && access(c->home, F_OK) == 0 && access(c->home, W_OK) == 0)
-        mode = DB_WRITE; /* reconcile first: no run stays RUNNING for ever */
-    if (mode != DB_READ && refuse_network(c, e) < 0)
+    if (!backup && *mode == DB_READ && access(c->home, F_OK) == 0 && access(c->home, W_OK) == 0)
+        *mode = DB_WRITE; /* reconcile first: no run stays RUNNING for ever */
+    if (*mode != DB_READ && refuse_network(c, e) < 0)
         return -1;
-    if (mode != DB_READ || access(c->home, F_OK) < 0) {
-        if (store_open(c->home, &c->store, e) < 0)
-            return -1;
-        mode = mode == DB_READ ? DB_WRITE : mode;
-    } else if (store_open(c->home, &c->store, e) < 0) {
-        return -1;
-    }
-    if (refuse_lost_record(c, e) < 0)
+    if (*mode == DB_READ && access(c->home, F_OK) < 0)
+        *mode = DB_WRITE;
+    if (store_open(c->home, &c->store, e) < 0 || refuse_lost_record(c, e) < 0)
         return -1;
     store_set_remove(c->store, box_remove_tree);
-    if (mode != DB_READ && store_probe(c->store, e) < 0)
-        return -1;
+    return *mode == DB_READ ? 0 : store_probe(c->store, e);
+}
+
+static int open_database(struct cli *c, enum db_mode mode, struct err *e)
+{
+    struct run_env env;
+    int from;
+
     if (c->may_migrate && cli_migrate(c, &from, e) < 0)
         return -1;
     if (db_open(c->home, mode, &c->db, e) < 0)
@@ -116,6 +117,26 @@ int cli_open(struct cli *c, enum db_mode mode, struct err *e)
         return 0;
     env = cli_run_env(c);
     return run_reconcile(&env, NULL, e);
+}
+
+int cli_open(struct cli *c, enum db_mode mode, struct err *e)
+{
+    return open_store(c, &mode, e) < 0 ? -1 : open_database(c, mode, e);
+}
+
+int cli_open_for_image(struct cli *c, const char *what, char hex[DIGEST_HEX], struct err *e)
+{
+    enum db_mode mode = DB_READ;
+    struct db_image row;
+
+    if (open_store(c, &mode, e) < 0)
+        return -1;
+    if (cli_image_kept(c, what, hex))
+        return 0;
+    if (open_database(c, mode, e) < 0 || cli_find_image(c, what, &row, e) < 0)
+        return -1;
+    memcpy(hex, row.config_hex, DIGEST_HEX);
+    return 0;
 }
 
 int cli_open_to_store(struct cli *c, struct err *e)

@@ -116,6 +116,10 @@ int cli_parse(struct cli *c, int argc, char **argv, struct err *e);
 int cli_config(struct cli *c, struct err *e);
 /* cli_open - home, store and database; with write access, reconcile what dead engines left */
 int cli_open(struct cli *c, enum db_mode mode, struct err *e);
+/* cli_open_for_image - the store, and the config digest of an image as cli_find_image takes it. The
+ * database is open (with what cli_open does to it) only when the name was not known without it: for a
+ * command that neither shows nor records anything else */
+int cli_open_for_image(struct cli *c, const char *what, char hex[DIGEST_HEX], struct err *e);
 /* cli_open_to_store - cli_open of DB_WRITE for what brings content in: ERR_LIMIT over the hard quota or
  * with less room on the disk than the config wants, a line on stderr over the soft one */
 int cli_open_to_store(struct cli *c, struct err *e);
@@ -181,6 +185,9 @@ void cli_user(char out[64]); /* who calls, for the record */
 struct db_image;
 /* cli_find_image - a name (aliases followed), sha256:PREFIX or a prefix of an id */
 int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct err *e);
+
+/* cli_image_kept - as cli_find_image for a name that is known without the database; false: ask it */
+bool cli_image_kept(struct cli *c, const char *what, char hex[DIGEST_HEX]);
 
 /* cli_known_image - as cli_find_image, and by digest those that were removed or never loaded */
 int cli_known_image(struct cli *c, const char *what, char hex[DIGEST_HEX], struct err *e);

@@ -260,6 +260,16 @@ static int start(struct box_spec *s, bool with_stdin, struct relay *relay, struc
     return 0;
 }
 
+/* there is time for that while the command runs, and no use of it any more */
+static void leave_database(struct cli *c)
+{
+    if (!c->db)
+        return;
+    db_image_names_keep(c->db, store_home_fd(c->store));
+    db_close(c->db);
+    c->db = NULL;
+}
+
 static int run_box(struct cli *c, struct box_spec *s, struct err *e)
 {
     AUTO_FD int signals = -1;
@@ -279,8 +289,7 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
         (void)relay_close(&relay, &(struct err){0});
         return -1;
     }
-    db_close(c->db); /* there is time for that now, and no use of it any more */
-    c->db = NULL;
+    leave_database(c);
     diskwatch_init(&stop.disk, disk_bytes);
     diskwatch_init(&stop.memory, box_limits_memory(b) ? 0 : s->memory_bytes);
     if (timeout_ms)
@@ -316,13 +325,13 @@ int cmd_box(struct cli *c)
     char name[STORE_TMP_NAME];
     AUTO_FD int lock = -1;
     struct gpus_lent *gpus = NULL;
-    struct db_image row;
+    char hex[DIGEST_HEX];
     struct image img;
     struct err e = {0};
     int rc;
 
-    if (cli_open(c, DB_READ, &e) < 0 || cli_find_image(c, c->args[0], &row, &e) < 0 ||
-        image_open_in(&c->a, c->store, row.config_hex, &img, &e) < 0 ||
+    if (cli_open_for_image(c, c->args[0], hex, &e) < 0 ||
+        image_open_in(&c->a, c->store, hex, &img, &e) < 0 ||
         image_pin(c->store, &img, &e) < 0 || fill_limits(c, &s, &e) < 0 || fill_mounts(c, &s, &e) < 0)
         return (void)cli_fail(&e), BOX_FAILED;
     s.lowers = (const char *const *)img.layers;

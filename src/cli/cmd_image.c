@@ -192,6 +192,25 @@ int cmd_image_import(struct cli *c)
 
 /* ---- looking ---------------------------------------------------------------------------------------- */
 
+/* normalised, aliases followed */
+static int full_name(struct cli *c, const char *what, char name[IMAGE_NAME_BYTES], struct err *e)
+{
+    if (image_name_normalise(str_of(what), name, e) < 0)
+        return -1;
+    for (size_t i = 0; i < c->cfg.run.n_aliases; i++)
+        if (strcmp(c->cfg.run.aliases[i].from, name) == 0)
+            snprintf(name, IMAGE_NAME_BYTES, "%s", c->cfg.run.aliases[i].to);
+    return 0;
+}
+
+bool cli_image_kept(struct cli *c, const char *what, char hex[DIGEST_HEX])
+{
+    char name[IMAGE_NAME_BYTES];
+
+    return strncmp(what, "sha256:", 7) != 0 && full_name(c, what, name, &(struct err){0}) == 0 &&
+           db_image_name_kept(store_home_fd(c->store), name, hex);
+}
+
 int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct err *e)
 {
     char name[IMAGE_NAME_BYTES];
@@ -201,11 +220,8 @@ int cli_find_image(struct cli *c, const char *what, struct db_image *out, struct
 
     if (strncmp(what, "sha256:", 7) == 0)
         return db_image_find_in(&c->a, c->db, str_of(what), out, e);
-    if (image_name_normalise(str_of(what), name, e) < 0)
+    if (full_name(c, what, name, e) < 0)
         return -1;
-    for (size_t i = 0; i < c->cfg.run.n_aliases; i++)
-        if (strcmp(c->cfg.run.aliases[i].from, name) == 0)
-            snprintf(name, sizeof name, "%s", c->cfg.run.aliases[i].to);
     if (db_image_find_in(&c->a, c->db, str_of(name), out, &first) == 0)
         return 0;
     digest = image_name_digest(name);

@@ -23,6 +23,7 @@
 #define DB_FILE "dugout.db" /* in the home directory, with -wal and -shm beside it */
 #define DB_WLOCK_FILE                                                                  \
     "db.wlock" /* the queue of writers: flock, held for one transaction */
+#define DB_NAMES_FILE "dugout.db-names" /* what images are called: names.c */
 #define DB_BALLAST_FILE "ballast" /* room for the last words on a full disk: ballast.c */
 
 struct db;

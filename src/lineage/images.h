@@ -48,6 +48,13 @@ int db_image_find_in(struct arena *a, struct db *d, struct str what,
 int db_images_in(struct arena *a, struct db *d, struct db_image **out, size_t *n,
                  struct err *e);
 
+/* db_image_name_kept - what a normalised name means, with no database opened: true and the digest
+ * when HOME/dugout.db-names tells of the database as it is now, and of this name */
+bool db_image_name_kept(int home_fd, const char *name, char config_hex[DIGEST_HEX]);
+/* db_image_names_keep - write that file; leaves it when the database was written just now, and on
+ * any error. home_fd: the directory that d is in */
+void db_image_names_keep(struct db *d, int home_fd);
+
 struct db_image_move {
     struct str name, set_by;
     char old_hex[DIGEST_HEX], new_hex[DIGEST_HEX]; /* "" = none */

@@ -5,9 +5,11 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
+import time
 
 import pytest
 
@@ -131,6 +133,26 @@ def test_skopeo_reads_what_is_exported(bare, busybox, tmp_path):
                            "oci-archive:%s" % (tmp_path / "o.tar")], capture_output=True)
     assert done.returncode == 0, done.stderr
     assert digest(done.stdout.rstrip(b"\n")) == one or digest(done.stdout) == one
+
+
+def test_box_follows_a_name_that_moves_or_goes(bare, busybox, tmp_path):
+    """Once box has kept the names beside a database that has settled, too."""
+    long_ago = time.time() - 60
+    for what in ("one", "two"):
+        archive = docker_archive(tmp_path / ("%s.tar" % what),
+                                 [busybox, layer(("word", what.encode(), 0o644))])
+        bare.ok("image", "load", archive, "--name", what + ":1")
+    bare.ok("image", "tag", "one:1", "mine:1")
+    for name in ("dugout.db", "dugout.db-wal"):
+        os.utime(bare.home / name, (long_ago, long_ago))
+    for _ in range(2):
+        assert bare.ok("box", "mine:1", "--", "cat", "/word").out == "one"
+        assert "library/mine:1" in (bare.home / "dugout.db-names").read_text()
+    bare.ok("image", "tag", "two:1", "mine:1")
+    assert bare.ok("box", "mine:1", "--", "cat", "/word").out == "two"
+    bare.ok("image", "rm", "mine:1")
+    r = bare("box", "mine:1", "--", "cat", "/word")
+    assert r.rc == 125 and "mine:1 is not here" in r.err
 
 
 def test_a_layer_with_only_tmp_x_keeps_tmp_at_1777(bare, busybox, tmp_path):
