@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/apart.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "store/inside.h"
@@ -84,31 +84,20 @@ void drop_forget(struct store *s)
     s->n_off = 0;
 }
 
-/* only the trash is open then: whoever waits for a pipe or a lock of ours need not wait */
-static void let_go_but(int fd)
+static void remove_off(void *arg)
 {
-    int null;
+    struct store *s = arg;
+    struct err ignored; /* gc meets what stays */
 
-    if (fd > 0)
-        (void)syscall(SYS_close_range, 0, (unsigned)fd - 1, 0);
-    (void)syscall(SYS_close_range, (unsigned)fd + 1, ~0U, 0);
-    do
-        null = open("/dev/null", O_RDWR); /* 0, 1 and 2 are free */
-    while (null >= 0 && null < 2);
+    for (size_t i = 0; i < s->n_off; i++)
+        (void)store_remove_tree(s, s->dirs[STORE_TRASH], s->off[i], &ignored);
 }
 
 void store_drop_apart(struct store *s)
 {
-    int trash = s->dirs[STORE_TRASH];
-    struct err ignored; /* gc meets what stays */
-    pid_t pid = s->n_off ? fork() : -1;
+    struct apart a;
 
-    if (pid == 0) {
-        (void)setsid();
-        let_go_but(trash);
-        for (size_t i = 0; i < s->n_off; i++)
-            (void)store_remove_tree(s, trash, s->off[i], &ignored);
-        _exit(0);
-    }
+    if (s->n_off && apart_make(&a, remove_off, s, &s->dirs[STORE_TRASH], 1))
+        apart_go(&a, 0);
     drop_forget(s);
 }
