@@ -17,9 +17,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/apart.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "box/spawn.h"
+
+#define APART_MS 2 /* what removing some empty directories takes, several times */
 
 static void close_fd(int *fd)
 {
@@ -227,6 +230,46 @@ void box_close(struct box *b)
     close_fd(&b->scratch_fd);
     cg_release(&b->cgroup);
     free(b);
+}
+
+struct rest {
+    struct box *b;
+    void (*then)(void *);
+    void *arg;
+};
+
+/* in the child, where its processes' descriptors are closed */
+static void close_rest(void *arg)
+{
+    struct rest *r = arg;
+
+    r->b->pidfd = r->b->sock = r->b->tty_fd = -1;
+    box_close(r->b);
+    if (r->then)
+        r->then(r->arg);
+}
+
+void box_close_apart(struct box *b, void (*then)(void *), void *arg, int keep_fd,
+                     int takes_fd)
+{
+    struct rest r = {b, then, arg};
+    struct apart a;
+
+    if (b && b->reaped && box_left_little(b)) {
+        const int fds[] = {b->scratch_fd, b->userns_fd, b->root_fd,
+                           b->mounts_fd,  keep_fd,      takes_fd};
+        if (apart_make(&a, close_rest, &r, fds, N_ELEMS(fds))) {
+            /* who closes a root last unmounts it, who closes a removed directory last frees it */
+            box_abandon(b);
+            close_fd(&takes_fd);
+            apart_go(&a, APART_MS);
+            return;
+        }
+    }
+    box_close(b);
+    if (then)
+        then(arg);
+    close_fd(&takes_fd);
 }
 
 void box_abandon(struct box *b)

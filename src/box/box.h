@@ -266,6 +266,18 @@ int box_tree_usage(const struct box *b, int dir_fd, const char *name, uint64_t *
  * Accepts NULL. */
 void box_close(struct box *b);
 
+/* box_close_apart - box_close() for who has his answer, then then(arg), which may be NULL
+ *
+ * A disk that is busy with writing takes 300 ms to free a directory. Where the box left next to
+ * nothing, a child does both (see apart.h), and is waited for only some ms. Otherwise the room that
+ * it frees may be wanted by the next one: it is done here. Accepts NULL.
+ *
+ * keep_fd   what then() needs, or -1
+ * takes_fd  closed when then() has returned, in whichever process: a lock, or -1
+ */
+void box_close_apart(struct box *b, void (*then)(void *), void *arg, int keep_fd,
+                     int takes_fd);
+
 /* box_remove_tree - as fd_remove_tree, also for files of the ids of an ordinary user's
  * range, by a helper in a user namespace. Absent is success. ERR_SYS. */
 int box_remove_tree(int dir_fd, const char *name, struct err *e);

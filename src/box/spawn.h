@@ -27,6 +27,9 @@ void seal_hold(struct box *b);
  * stays. For another attempt or for the end. */
 void box_take_down(struct box *b);
 
+/* box_left_little - has the ended box written so little that its room is not missed? */
+bool box_left_little(const struct box *b);
+
 /* box_remove_tree_as - as box_remove_tree, in the user namespace of userns_fd unless it is -1 */
 int box_remove_tree_as(int userns_fd, bool one_id, int dir_fd, const char *name, struct err *e);
 

@@ -209,6 +209,39 @@ static int count_entry(int dir, const char *name, unsigned depth, uint64_t *byte
     return count_children(fd, depth, bytes, e);
 }
 
+#define LITTLE_ENTRIES 32
+#define LITTLE_BYTES (16U << 20)
+
+static bool is_little(int dir, const char *name, unsigned *entries)
+{
+    AUTO_FD int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    struct stat st;
+    bool little = d != NULL;
+
+    if (d)
+        fd = -1; /* it is d's */
+    while (little && (entry = readdir(d))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        little = ++*entries <= LITTLE_ENTRIES &&
+                 fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                 (uint64_t)st.st_blocks * 512 <= LITTLE_BYTES / LITTLE_ENTRIES &&
+                 (!S_ISDIR(st.st_mode) || is_little(dirfd(d), entry->d_name, entries));
+    }
+    if (d)
+        (void)closedir(d);
+    return little;
+}
+
+bool box_left_little(const struct box *b)
+{
+    unsigned entries = 0;
+
+    return is_little(b->scratch_fd, own_root_name(b), &entries);
+}
+
 struct count_job {
     const struct box *b;
     bool own_root; /* and not the names alone */

@@ -270,11 +270,12 @@ static void leave_database(struct cli *c)
     c->db = NULL;
 }
 
-static int run_box(struct cli *c, struct box_spec *s, struct err *e)
+/* *box: box_close() it, whatever comes of it */
+static int run_box(struct cli *c, struct box_spec *s, struct box **box, struct err *e)
 {
     AUTO_FD int signals = -1;
     struct relay relay = {.fds = {-1, -1, -1}, .mine = {-1, -1, -1}, .end_fd = -1};
-    struct box *b = NULL;
+    struct box *b;
     struct box_result r;
     struct stop stop = {.grace_ms = c->cfg.run.grace_ms ? c->cfg.run.grace_ms : GRACE_MS};
     uint64_t disk_bytes = c->cfg.run.disk_bytes;
@@ -285,10 +286,11 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     if (opt_size(c, "disk", &disk_bytes, e) < 0 || opt_duration(c, "timeout", &timeout_ms, e) < 0)
         return -1;
     signals = catch_signals();
-    if (start(s, opt_flag(c, "interactive"), &relay, &b, e) < 0) {
+    if (start(s, opt_flag(c, "interactive"), &relay, box, e) < 0) {
         (void)relay_close(&relay, &(struct err){0});
         return -1;
     }
+    b = *box;
     leave_database(c);
     diskwatch_init(&stop.disk, disk_bytes);
     diskwatch_init(&stop.memory, box_limits_memory(b) ? 0 : s->memory_bytes);
@@ -303,7 +305,6 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     attend(b, s, &stop, signals);
     cook_terminal();
     rc = box_finish(b, &r, e);
-    box_close(b);
     if (relay_close(&relay, rc < 0 ? &(struct err){0} : e) < 0)
         rc = -1;
     if (rc < 0)
@@ -319,12 +320,27 @@ static int run_box(struct cli *c, struct box_spec *s, struct err *e)
     return stop.why && timeout_ms && strcmp(stop.why, TIMED_OUT) == 0 ? 124 : r.exit_code;
 }
 
+/* its directory in tmp/, which gc leaves alone while lock_fd is open */
+struct place {
+    struct store *store;
+    char name[STORE_TMP_NAME];
+    int lock_fd; /* box_close_apart() closes it */
+};
+
+static void remove_place(void *arg)
+{
+    const struct place *p = arg;
+
+    (void)store_drop(p->store, store_dir_fd(p->store, STORE_TMP), p->name,
+                     &(struct err){0});
+}
+
 int cmd_box(struct cli *c)
 {
     struct box_spec s = {.as_init_parent_death = true};
-    char name[STORE_TMP_NAME];
-    AUTO_FD int lock = -1;
+    struct place place = {.lock_fd = -1};
     struct gpus_lent *gpus = NULL;
+    struct box *b = NULL;
     char hex[DIGEST_HEX];
     struct image img;
     struct err e = {0};
@@ -352,12 +368,15 @@ int cmd_box(struct cli *c)
                                        c->args[0]),
                                &e)),
                BOX_FAILED;
-    if (gpus_lend(c, &s, &gpus, &e) < 0 || store_tmp_dir(c->store, "box", name, &lock, &e) < 0)
+    if (gpus_lend(c, &s, &gpus, &e) < 0 ||
+        store_tmp_dir(c->store, "box", place.name, &place.lock_fd, &e) < 0)
         return (void)cli_fail(&e), BOX_FAILED;
-    s.scratch = arena_printf(&c->a, "%s/tmp/%s", c->home, name);
-    rc = run_box(c, &s, &e);
+    place.store = c->store;
+    s.scratch = arena_printf(&c->a, "%s/tmp/%s", c->home, place.name);
+    rc = run_box(c, &s, &b, &e);
     gpus_lent_done(gpus);
-    (void)store_drop(c->store, store_dir_fd(c->store, STORE_TMP), name, &(struct err){0});
+    box_close_apart(b, remove_place, &place, store_dir_fd(c->store, STORE_TMP),
+                    place.lock_fd);
     if (rc < 0) {
         (void)cli_fail(&e);
         return box_start_status(&e);

@@ -641,6 +641,7 @@ static int run_inits(struct supervisor *s, int timer, int signals, struct err *e
         if (s->lost) {
             name_the_lost(s);
             box_abandon(s->box);
+            s->box = NULL;
             return 0;
         }
         if (box_finish(s->box, &b, e) < 0)
@@ -738,6 +739,7 @@ static int carry_out(struct supervisor *s, struct err *e)
         name_the_lost(s);
         runlog_close(&s->log);
         box_abandon(s->box);
+        s->box = NULL;
         return 0;
     }
     if (box_finish(s->box, &b, e) < 0) {
@@ -766,7 +768,6 @@ static int carry_out(struct supervisor *s, struct err *e)
         if (rc == 0 && s->store)
             rc = store_sync(s->store, e);
     }
-    box_close(s->box);
     drop_pod(s);
     return rc;
 }
@@ -802,6 +803,7 @@ _Noreturn void supervisor_main(const char *dir, const int *locks, size_t n_locks
     s.r.finished_unix_ms = clock_unix_ms();
     /* Without a result the engine sees a supervisor that vanished, which is a host failure. */
     rc = result_write(s.dir_fd, &s.r, &e);
+    box_close_apart(s.box, NULL, NULL, -1, -1);
     if (s.store)
         store_drop_apart(s.store);
     store_close(s.store);

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks that are full, read-only or out of inodes, and limits on the size of files."""
+"""Disks that are full, read-only, out of inodes or busy, and limits on the size of files."""
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -262,3 +265,66 @@ def test_what_the_file_system_can_do_is_asked_once(dugout):
     answer.write_text("asked before\n")
     dugout.ok("runs")
     assert answer.read_text() == "asked before\n"
+
+
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+
+
+@contextlib.contextmanager
+def frozen(path):
+    """No write to the disk of path ends meanwhile."""
+    fd = os.open(path, os.O_RDONLY)
+    fcntl.ioctl(fd, FIFREEZE, 0)
+    try:
+        yield
+    finally:
+        fcntl.ioctl(fd, FITHAW, 0)
+        os.close(fd)
+
+
+@pytest.fixture
+def box_of(disk):
+    """Start a box on a small disk, which does something, says so and waits for a word."""
+    d = disk()
+    long_ago = time.time() - 60
+    for name in ("dugout.db", "dugout.db-wal"):
+        os.utime(d.home / name, (long_ago, long_ago))
+    d.ok("box", "tiny", "--", "true")  # which keeps the names: no database from here on
+
+    def start(script):
+        box = d.start("box", "-i", "tiny", "--", "sh", "-c", script + "; echo here; read word",
+                      stdin=subprocess.PIPE)
+        assert box.stdout.readline() == "here\n"
+        return d, box
+
+    return start
+
+
+def go_on(box):
+    box.stdin.write("go\n")
+    box.stdin.flush()
+
+
+def is_stuck(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rpartition(")")[2].split()[0] == "D"
+
+
+def test_a_command_ends_while_its_disk_takes_no_writes(box_of):
+    """Freeing a directory takes a busy disk 300 ms, a frozen one for ever: no exit waits for that."""
+    d, box = box_of("true")
+    with frozen(d.home):
+        go_on(box)
+        wait_until(lambda: box.poll() is not None)
+        assert box.poll() == 0
+    wait_until(lambda: not os.listdir(d.home / "tmp"))
+
+
+def test_what_takes_room_is_gone_when_the_command_returns(box_of):
+    d, box = box_of("dd if=/dev/zero of=/big bs=1M count=4 2>/dev/null")
+    with frozen(d.home):
+        go_on(box)
+        wait_until(lambda: box.poll() is not None or is_stuck(box.pid))
+        assert box.poll() is None
+    assert box.wait() == 0
+    assert os.listdir(d.home / "tmp") == []
