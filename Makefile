@@ -40,7 +40,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 ship_CC := $(MUSL_GCC) $(CFLAGS_MUSL) -O2 -fstack-protector-strong -fno-omit-frame-pointer
 ubsan_CC := $(ship_CC) -fsanitize=undefined -fsanitize-undefined-trap-on-error
 test_CC := $(CC) $(CFLAGS_ALL) -O1 -fno-omit-frame-pointer $(SANITIZE)
-fuzz_CC := $(CLANG) $(CFLAGS_ALL) -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $(SANITIZE)
+fuzz_CC := $(CLANG) $(CFLAGS_ALL) -Wno-unknown-warning-option -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $(SANITIZE)
 init_CC := $(MUSL_GCC) $(CFLAGS_MUSL) -Os -fno-asynchronous-unwind-tables
 FLAVOURS := ship ubsan test fuzz
 

@@ -76,7 +76,7 @@ void db_rollback(struct db *d);             /* nothing happens when none is open
 /* db_rollback as a cleanup: `AUTO_TXN struct db *txn = d;` undoes an early return and
  * is harmless after db_commit */
 void auto_txn(struct db **d);
-#define AUTO_TXN __attribute__((cleanup(auto_txn)))
+#define AUTO_TXN __attribute__((cleanup(auto_txn), unused))
 
 int db_read_begin(struct db *d,
                   struct err *e); /* inside db_begin: nothing to do, success */
