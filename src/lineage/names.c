@@ -12,7 +12,7 @@
  *     ...
  *
  * Two writes within one tick of the clock of files could leave the same state. So a database that
- * was written less than a second ago is not described at all.
+ * was written just now is not described at all.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -27,12 +27,15 @@
 #define HEAD "dugout names 1 "
 #define HEAD_BYTES (sizeof HEAD - 1 + 65) /* with the digest and its newline */
 #define FILE_BYTES_MAX (1 << 20)
-#define SETTLED_MS 1000 /* the clock of files ticks every 1 to 10 ms */
+/* The clock of files ticks every 1 to 10 ms; where it has no fractions, every second or two. */
+#define TICK_MS 100
+#define COARSE_TICK_MS 3000
 
 /* what changes whenever something is written (the time of change does so when SQLite, as root,
- * opens its WAL), and in *last_ms when that was; false when it cannot be told: SQLite follows a
- * link, and has its WAL there */
-static bool state_add(int home_fd, const char *name, struct buf *out, int64_t *last_ms)
+ * opens its WAL), and in *settled_ms from when on a write leaves another time; false when it cannot
+ * be told: SQLite follows a link, and has its WAL there */
+static bool state_add(int home_fd, const char *name, struct buf *out,
+                      int64_t *settled_ms)
 {
     struct stat st;
     int64_t ms;
@@ -44,20 +47,21 @@ static bool state_add(int home_fd, const char *name, struct buf *out, int64_t *l
     buf_addf(out, "%llu/%llu %lld %lld.%09ld ", (unsigned long long)st.st_dev,
              (unsigned long long)st.st_ino, (long long)st.st_size,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-    ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
-    if (*last_ms < ms)
-        *last_ms = ms;
+    ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 +
+         (st.st_mtim.tv_nsec ? TICK_MS : COARSE_TICK_MS);
+    if (*settled_ms < ms)
+        *settled_ms = ms;
     return S_ISREG(st.st_mode);
 }
 
 /* adds one line; false when it cannot be told */
-static bool state_of(int home_fd, struct buf *out, int64_t *last_ms)
+static bool state_of(int home_fd, struct buf *out, int64_t *settled_ms)
 {
     bool told;
 
-    *last_ms = 0;
-    told = state_add(home_fd, DB_FILE, out, last_ms) &&
-           state_add(home_fd, DB_FILE "-wal", out, last_ms);
+    *settled_ms = 0;
+    told = state_add(home_fd, DB_FILE, out, settled_ms) &&
+           state_add(home_fd, DB_FILE "-wal", out, settled_ms);
     buf_addc(out, '\n');
     return told;
 }
@@ -73,10 +77,10 @@ static struct str believed(int home_fd, struct buf *b)
     AUTO_BUF struct buf now = {0};
     char hex[DIGEST_HEX];
     struct str rest;
-    int64_t last_ms;
+    int64_t settled_ms;
 
     buf_init(&now, 0);
-    if (!state_of(home_fd, &now, &last_ms) ||
+    if (!state_of(home_fd, &now, &settled_ms) ||
         fd_read_file(home_fd, DB_NAMES_FILE, b, FILE_BYTES_MAX, &(struct err){0}) < 0 ||
         b->len < HEAD_BYTES || !str_starts(bytes_of(b), HEAD) ||
         b->ptr[HEAD_BYTES - 1] != '\n')
@@ -135,16 +139,16 @@ void db_image_names_keep(struct db *d, int home_fd)
     AUTO_BUF struct buf before = {0}, after = {0}, rest = {0}, file = {0};
     char hex[DIGEST_HEX];
     struct err e = {0}; /* the next one asks the database, as we did */
-    int64_t last_ms;
+    int64_t settled_ms;
 
     buf_init(&before, 0);
     buf_init(&after, 0);
     buf_init(&rest, 0);
     buf_init(&file, FILE_BYTES_MAX);
-    if (!state_of(home_fd, &before, &last_ms) || clock_unix_ms() - last_ms < SETTLED_MS)
+    if (!state_of(home_fd, &before, &settled_ms) || clock_unix_ms() < settled_ms)
         return;
     buf_addstr(&rest, bytes_of(&before));
-    if (names_add(d, &rest, &e) < 0 || !state_of(home_fd, &after, &last_ms) ||
+    if (names_add(d, &rest, &e) < 0 || !state_of(home_fd, &after, &settled_ms) ||
         !str_eq(bytes_of(&before), bytes_of(&after)))
         return;
     sha256_hex(rest.ptr, rest.len, hex);
