@@ -17,15 +17,17 @@ struct apart {
 /* apart_make - a child that will call work(arg) and may outlive us
  *
  * It has a session of its own, /dev/null as 0, 1 and 2, and of our other descriptors only `keep`
- * (those that are -1 are passed over). When this returns it has let go of the rest: nobody who
- * waits for a pipe or a lock of ours waits for the child. It begins with apart_go(), or when we end.
- *
- * false: no child can be made, and nothing will be done.
+ * (those that are -1 are passed over). It begins with apart_go(), or when we end; what it should be
+ * the last to close, we close in between. false: no child can be made, and nothing will be done.
  */
 bool apart_make(struct apart *a, void (*work)(void *), void *arg, const int *keep,
                 size_t n_keep);
 
-/* apart_go - let it begin, and wait up to wait_ms for its end */
+/* apart_go - let it begin, and wait up to wait_ms for its end
+ *
+ * On return it has let go of all descriptors but its own, so nobody who waits for a pipe or a lock
+ * of ours waits for it.
+ */
 void apart_go(struct apart *a, int wait_ms);
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "box/spawn.h"
 
+#define UNWRITTEN_KIB (64 << 10)
 #define APART_MS 2 /* what removing some empty directories takes, several times */
 
 static void close_fd(int *fd)
@@ -232,6 +233,24 @@ void box_close(struct box *b)
     free(b);
 }
 
+/* Data that waits to be written makes every disk operation wait. Of all disks: which one a file
+ * system is on, it does not always tell. */
+static bool much_is_unwritten(void)
+{
+    AUTO_BUF struct buf b = {0};
+    const char *dirty, *writeback;
+
+    buf_init(&b, 0);
+    if (fd_read_file(AT_FDCWD, "/proc/meminfo", &b, 65536, &(struct err){0}) < 0)
+        return true;
+    dirty = strstr(buf_str(&b), "\nDirty:");
+    writeback = strstr(buf_str(&b), "\nWriteback:");
+    return !dirty || !writeback ||
+           strtoull(dirty + sizeof "Dirty:", NULL, 10) +
+                   strtoull(writeback + sizeof "Writeback:", NULL, 10) >
+               UNWRITTEN_KIB;
+}
+
 struct rest {
     struct box *b;
     void (*then)(void *);
@@ -255,7 +274,7 @@ void box_close_apart(struct box *b, void (*then)(void *), void *arg, int keep_fd
     struct rest r = {b, then, arg};
     struct apart a;
 
-    if (b && b->reaped && box_left_little(b)) {
+    if (b && b->reaped && box_left_little(b) && much_is_unwritten()) {
         const int fds[] = {b->scratch_fd, b->userns_fd, b->root_fd,
                            b->mounts_fd,  keep_fd,      takes_fd};
         if (apart_make(&a, close_rest, &r, fds, N_ELEMS(fds))) {

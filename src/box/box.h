@@ -268,9 +268,9 @@ void box_close(struct box *b);
 
 /* box_close_apart - box_close() for who has his answer, then then(arg), which may be NULL
  *
- * A disk that is busy with writing takes 300 ms to free a directory. Where the box left next to
- * nothing, a child does both (see apart.h), and is waited for only some ms. Otherwise the room that
- * it frees may be wanted by the next one: it is done here. Accepts NULL.
+ * A disk that is busy with writing takes 300 ms to free a directory. When one is, and the box left
+ * next to nothing, a child does both (see apart.h), and is waited for only some ms. Otherwise it is
+ * done here: it is quick, or the room that it frees may be wanted by the next one. Accepts NULL.
  *
  * keep_fd   what then() needs, or -1
  * takes_fd  closed when then() has returned, in whichever process: a lock, or -1

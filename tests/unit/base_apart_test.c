@@ -51,7 +51,7 @@ static void the_child_has_what_it_is_given_and_nothing_else(void)
     (void)close(other);
 }
 
-static void a_lock_is_free_before_it_begins(void)
+static void a_lock_is_free_while_it_works(void)
 {
     char path[] = "/tmp/apart-test-XXXXXX";
     int lock = mkstemp(path), again = open(path, O_RDWR | O_CLOEXEC);
@@ -61,18 +61,33 @@ static void a_lock_is_free_before_it_begins(void)
 
     CHECK_INT(flock(lock, LOCK_EX | LOCK_NB), 0);
     CHECK(apart_make(&a, tell_what_is_open, &lock, keep, 2));
-    (void)close(lock);
-    CHECK_INT(flock(again, LOCK_EX | LOCK_NB), 0);
     CHECK_INT(fcntl(out[0], F_SETFL, O_NONBLOCK), 0);
     CHECK_INT(read(out[0], got, 1), -1); /* nothing was said: it has not begun */
     CHECK_INT(fcntl(out[0], F_SETFL, 0), 0);
+    (void)close(lock);
+    apart_go(&a, 0);
+    CHECK_INT(flock(again, LOCK_EX | LOCK_NB), 0);
+    CHECK_INT(waitpid(a.pid, NULL, WNOHANG), 0);
     CHECK_INT(write(in[1], "w", 1), 1);
-    apart_go(&a, FOR_EVER);
     CHECK_INT(read(out[0], got, sizeof got), sizeof got);
     CHECK_INT(read(out[0], got, 1), 1);
-    CHECK_INT(waitpid(a.pid, NULL, WNOHANG), -1); /* it was waited for */
+    CHECK_INT(waitpid(a.pid, NULL, 0), a.pid);
     (void)close(again);
     (void)unlink(path);
+}
+
+static void who_waits_long_enough_sees_it_end(void)
+{
+    const int keep[] = {in[0], out[1]};
+    char got[65];
+    int fd = 0;
+    struct apart a;
+
+    CHECK_INT(write(in[1], "w", 1), 1);
+    CHECK(apart_make(&a, tell_what_is_open, &fd, keep, 2));
+    apart_go(&a, FOR_EVER);
+    CHECK_INT(waitpid(a.pid, NULL, WNOHANG), -1);
+    CHECK_INT(read(out[0], got, sizeof got), sizeof got);
 }
 
 /* as when we are killed between the two calls */
@@ -100,7 +115,8 @@ int main(void)
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
         return 1;
     the_child_has_what_it_is_given_and_nothing_else();
-    a_lock_is_free_before_it_begins();
+    a_lock_is_free_while_it_works();
+    who_waits_long_enough_sees_it_end();
     it_begins_when_its_maker_ends();
     return t_end();
 }
