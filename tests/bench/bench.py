@@ -51,19 +51,20 @@ class Command:
         if self.before:
             self.before()
         time.sleep(SETTLE_S)
-        with open(os.devnull, "r+b") as null, tempfile.TemporaryFile() as said:
+        # dugout passes on what goes to a file, and hands a pipe to the box as it is: as others do both
+        with open(os.devnull, "r+b") as null:
             begun = time.monotonic()
-            p = subprocess.Popen(self.argv, env=self.env, stdin=null, stderr=said,
+            p = subprocess.Popen(self.argv, env=self.env, stdin=null, stderr=subprocess.PIPE,
                                  stdout=subprocess.PIPE if self.speaks else null,
                                  preexec_fn=self.enter)
             spoke = os.read(p.stdout.fileno(), 1) and time.monotonic() if self.speaks else begun
+            said = p.stderr.read()  # to the end: however much it is, nobody waits for us
             p.wait()
             took = time.monotonic() - begun
-            if self.speaks:
-                p.stdout.close()
+            for pipe in filter(None, (p.stdout, p.stderr)):
+                pipe.close()
             if p.returncode:
-                said.seek(0)
-                self.failed = said.read().decode(errors="replace").strip().splitlines()[-1:] or "?"
+                self.failed = said.decode(errors="replace").strip().splitlines()[-1:] or "?"
                 return
         self.took_ms.append(took * 1000)
         self.left_ms.append((begun + took - spoke) * 1000)
