@@ -383,7 +383,7 @@ class Bench:
                 ("dugout run", [BIN, "run", "--quiet", "--no-cache", step], self.home, None),
                 ("dugout box", [BIN, "box", "tiny:1", "--", "sleep", "600"], self.home, None),
                 ("crun", ["crun", "run", "--bundle", self.bundle_of("/bin/sleep", "600"), "bench-s"], None, self.hidden),
-                ("bubblewrap", self.bwrap("/bin/sleep", "600"), None, None)):
+                ("bubblewrap", self.bwrap("--die-with-parent", "/bin/sleep", "600"), None, None)):
             self.resident(name, Command(name, argv, env, mounts))
         print("\nsmallest memory limit with which true starts, five times of five (target: 512 KiB)")
         for name, starts in (("dugout box --memory", self.dugout_starts), ("crun", self.crun_starts)):
@@ -488,9 +488,10 @@ class Bench:
             yield n, docker_archive(self.work / ("py%d.tar" % n), split(rootfs, n))
 
     def load(self):
-        """On tmpfs, where processors decide, and on the disk. There every turn has directories of
-        its own, removed at the end: ext4 without a journal searches for inodes that were freed in
-        the last seconds, which would slow whoever comes next."""
+        """On tmpfs, where processors decide, and on the disk. There every turn has directories of its
+        own, removed after the rows of an image: ext4 without
+        a journal searches for inodes that were freed in the last seconds, which would slow
+        whoever comes next."""
         memory = self.work / "memory"
         memory.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16g", "tmpfs", memory], check=True)
@@ -502,9 +503,9 @@ class Bench:
                 for where, path in (("tmpfs", memory), ("disk", self.work / "disk")):
                     self.load_at(where, path, oci, n)
                     self.load_plain_at(where, path, archive, n)
+                shutil.rmtree(self.work / "disk", ignore_errors=True)
         finally:
             subprocess.run(["umount", "-l", memory], check=False)
-            shutil.rmtree(self.work / "disk", ignore_errors=True)
         self.dugout("image", "load", oci)
         compare("image load, every layer known (target: at most 2 s for 1 GB)",
                 Command("dugout image load", [BIN, "image", "load", oci], self.home), [], 5)
