@@ -488,10 +488,9 @@ class Bench:
             yield n, docker_archive(self.work / ("py%d.tar" % n), split(rootfs, n))
 
     def load(self):
-        """On tmpfs, where processors decide, and on the disk. There every turn has directories of its
-        own, removed after the rows of an image: ext4 without
-        a journal searches for inodes that were freed in the last seconds, which would slow
-        whoever comes next."""
+        """On tmpfs, where processors decide, and on the disk. There every turn has directories of
+        its own, removed after the rows of an image: ext4 without a journal searches for inodes that
+        were freed in the last seconds, which would slow whoever comes next."""
         memory = self.work / "memory"
         memory.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16g", "tmpfs", memory], check=True)
