@@ -214,14 +214,16 @@ static int count_entry(int dir, const char *name, unsigned depth, uint64_t *byte
 
 static bool is_little(int dir, const char *name, unsigned *entries)
 {
-    AUTO_FD int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct dirent *entry;
     struct stat st;
-    bool little = d != NULL;
+    bool little = true;
+    DIR *d;
 
-    if (d)
-        fd = -1; /* it is d's */
+    if (fd < 0)
+        return false;
+    d = fdopendir(fd); /* takes it */
+    must(d != NULL);
     while (little && (entry = readdir(d))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
@@ -230,8 +232,7 @@ static bool is_little(int dir, const char *name, unsigned *entries)
                  (uint64_t)st.st_blocks * 512 <= LITTLE_BYTES / LITTLE_ENTRIES &&
                  (!S_ISDIR(st.st_mode) || is_little(dirfd(d), entry->d_name, entries));
     }
-    if (d)
-        (void)closedir(d);
+    (void)closedir(d);
     return little;
 }
 
