@@ -54,6 +54,7 @@ bool apart_make(struct apart *a, void (*work)(void *), void *arg, const int *kee
     a->pid = fork();
     if (a->pid == 0) {
         (void)setsid();
+        (void)close(ends[0]);
         let_go_but(keep, n_keep, ends[1]);
         (void)send(ends[1], "", 1, MSG_NOSIGNAL);
         hear(ends[1]);
