@@ -59,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct opt home_opt = {.name = "home", .kind = OPT_TEXT};
     struct fuzz_place *p = place_get();
-    AUTO_FREE char *path = xasprintf("%s/work/home", p->path);
+    AUTO_FREE char *path = xasprintf("%s/home", p->work_path);
     struct opt_value home = {&home_opt, path, NULL};
     struct str rest = {(const char *)data, size}, config = place_part(&rest);
     AUTO_FD int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

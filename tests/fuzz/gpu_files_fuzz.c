@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_place *p = place_get();
     struct str rest = {(const char *)data, size};
-    AUTO_FREE char *root = xasprintf("%s/work", p->path);
+    const char *root = p->work_path;
 
     put(p, "/dev", "kmsg", place_part(&rest));
     put(p, "/dev", "nvidia0", STR(""));

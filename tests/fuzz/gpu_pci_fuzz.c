@@ -176,7 +176,7 @@ static void check_same(const struct gpu_set *s, const char *root)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_place *p = place_get();
-    AUTO_FREE char *root = xasprintf("%s/work", p->path);
+    const char *root = p->work_path;
     struct gpu_set s = {0};
     struct err e = {0};
 

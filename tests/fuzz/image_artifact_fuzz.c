@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     AUTO_ARENA struct arena a = {0};
     AUTO_BUF struct buf manifest = {0};
     AUTO_BUF struct buf index = {0};
-    AUTO_FREE char *path = xasprintf("%s/work", p->path);
+    const char *path = p->work_path;
     struct str rest = {(const char *)data, size}, part = place_part(&rest);
     struct str index_part = place_part(&rest);
     struct oci_artifact out;

@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     place_file(p->work_fd, "index.json", (struct str){buf_str(&index), index.len});
     must(platform_parse("linux/amd64", &plans.platform, &e) == 0);
     {
-        AUTO_FREE char *path = xasprintf("%s/work", p->path);
+        const char *path = p->work_path;
         must(archive_open(NULL, path, &o, &plans.archive, &e) == 0);
     }
     if (plan_layout(&plans, &e) == 0)

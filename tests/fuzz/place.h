@@ -19,7 +19,7 @@
 #include "base/mem.h"
 
 struct fuzz_place {
-    char path[64];
+    char path[64], work_path[80];
     int dir_fd, work_fd;
     struct stat canary;
 };
@@ -41,6 +41,7 @@ static inline struct fuzz_place *place_get(void)
     if (p->path[0])
         return p;
     (void)snprintf(p->path, sizeof p->path, "/dev/shm/dugout-fuzz-%d", (int)getpid());
+    (void)snprintf(p->work_path, sizeof p->work_path, "%s/work", p->path);
     must(mkdir(p->path, 0755) == 0);
     p->dir_fd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     must(p->dir_fd >= 0 && mkdirat(p->dir_fd, "work", 0755) == 0);
