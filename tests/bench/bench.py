@@ -51,7 +51,7 @@ class Command:
         if self.before:
             self.before()
         time.sleep(SETTLE_S)
-        # dugout passes on what goes to a file, and hands a pipe to the box as it is: as others do both
+        # To a pipe: dugout hands one over, as the others do, while what goes to a file it passes on.
         with open(os.devnull, "r+b") as null:
             begun = time.monotonic()
             p = subprocess.Popen(self.argv, env=self.env, stdin=null, stderr=subprocess.PIPE,
