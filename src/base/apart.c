@@ -10,7 +10,6 @@
 #include "base/apart.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -22,15 +21,14 @@
 
 static void let_go_but(const int *keep, size_t n_keep, int sock)
 {
-    int real[APART_KEEP_MAX + 1], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int real[APART_KEEP_MAX + 1];
     size_t n = 0;
 
     for (size_t i = 0; i < n_keep; i++)
         if (keep[i] >= 0)
             real[n++] = keep[i];
     real[n++] = sock;
-    for (int fd = 0; null >= 0 && fd < 3; fd++)
-        (void)dup2(null, fd);
+    fd_leave_stdio();
     fd_close_all_but(real, n);
 }
 

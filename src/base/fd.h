@@ -65,6 +65,8 @@ int fd_remove_tree(int dir_fd, const char *path, struct err *e);
  */
 int fd_lock(int fd, int op, struct err *e);
 
+/* fd_leave_stdio - /dev/null as 0, 1 and 2: for a process that goes on without its caller */
+void fd_leave_stdio(void);
 /* fd_close_all_but - close every descriptor from 3 on but these: at most FD_KEEP_MAX, in any order */
 #define FD_KEEP_MAX 64
 void fd_close_all_but(const int *keep, size_t n);

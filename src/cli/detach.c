@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "lineage/query.h"
 #include "run/spawner.h"
@@ -59,7 +60,7 @@ void detach_say(struct detach *d, int status, const char *id, const char *text)
 
 int detach_begin(struct cli *c, struct detach *d, int *status, struct err *e)
 {
-    int p[2], null;
+    int p[2];
     pid_t pid;
 
     d->pipe_fd = -1;
@@ -78,9 +79,7 @@ int detach_begin(struct cli *c, struct detach *d, int *status, struct err *e)
     (void)close(p[0]);
     d->pipe_fd = p[1];
     (void)setsid();
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; fd < 3 && null >= 0; fd++)
-        (void)dup2(null, fd);
+    fd_leave_stdio();
     log_set_level(LOG_QUIET);
     return spawner_start(&c->spawner, e);
 }

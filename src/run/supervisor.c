@@ -87,14 +87,10 @@ static void notice(struct supervisor *s, struct str text)
 
 static void leave_the_caller(const int *locks, size_t n_locks)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
     (void)setsid();
     (void)prctl(PR_SET_NAME, "dugout-superv");
     (void)umask(022);
-    if (null >= 0)
-        for (int fd = 0; fd < 3; fd++)
-            (void)dup2(null, fd);
+    fd_leave_stdio();
     fd_close_all_but(locks, n_locks);
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
