@@ -185,6 +185,25 @@ bool fd_is_stream(const char *path)
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
+bool fd_meminfo(const char *name, uint64_t *kib)
+{
+    AUTO_BUF struct buf b = {0};
+    size_t len = strlen(name);
+
+    buf_init(&b, 0);
+    if (fd_read_file(AT_FDCWD, "/proc/meminfo", &b, 64 * KIB, &(struct err){0}) < 0)
+        return false;
+    for (const char *line = buf_str(&b); *line;) {
+        const char *end = line + strcspn(line, "\n");
+        if (strncmp(line, name, len) == 0 && line[len] == ':') {
+            *kib = strtoull(line + len + 1, NULL, 10);
+            return true;
+        }
+        line = *end ? end + 1 : end;
+    }
+    return false;
+}
+
 int fd_write_small(int dir_fd, const char *path, const char *text, struct err *e)
 {
     AUTO_FD int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC);

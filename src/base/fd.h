@@ -36,6 +36,8 @@ int fd_write_file(int dir_fd, const char *path, const void *bytes, size_t len,
 /* fd_is_stream - is path something to write to and not to replace: a device, pipe or socket, or
  * anything of /dev and /proc, where a name such as /dev/stdout may lead to any file */
 bool fd_is_stream(const char *path);
+/* fd_meminfo - a line of /proc/meminfo such as "MemTotal", in KiB; false when it cannot be had */
+bool fd_meminfo(const char *name, uint64_t *kib);
 /* fd_write_small - one open+write of an existing file (sysfs, cgroup, proc). errno in
  * e->sys */
 int fd_write_small(int dir_fd, const char *path, const char *text, struct err *e);

@@ -237,18 +237,10 @@ void box_close(struct box *b)
  * system is on, it does not always tell. */
 static bool much_is_unwritten(void)
 {
-    AUTO_BUF struct buf b = {0};
-    const char *dirty, *writeback;
+    uint64_t dirty, writeback;
 
-    buf_init(&b, 0);
-    if (fd_read_file(AT_FDCWD, "/proc/meminfo", &b, 65536, &(struct err){0}) < 0)
-        return true;
-    dirty = strstr(buf_str(&b), "\nDirty:");
-    writeback = strstr(buf_str(&b), "\nWriteback:");
-    return !dirty || !writeback ||
-           strtoull(dirty + sizeof "Dirty:", NULL, 10) +
-                   strtoull(writeback + sizeof "Writeback:", NULL, 10) >
-               UNWRITTEN_KIB;
+    return !fd_meminfo("Dirty", &dirty) || !fd_meminfo("Writeback", &writeback) ||
+           dirty + writeback > UNWRITTEN_KIB;
 }
 
 struct rest {

@@ -25,19 +25,9 @@
 
 uint64_t admit_budget(void)
 {
-    AUTO_BUF struct buf text = {0};
-    struct err e;
-    const char *p;
-    uint64_t kib = 0;
-    AUTO_FD int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    uint64_t kib;
 
-    buf_init(&text, 64 * KIB);
-    if (fd < 0 || fd_read_all(fd, &text, 64 * KIB, &e) < 0)
-        return 0;
-    p = strstr(buf_str(&text), "MemTotal:");
-    if (!p || sscanf(p, "MemTotal: %" SCNu64, &kib) != 1)
-        return 0;
-    return kib * KIB / 20 * 19;
+    return fd_meminfo("MemTotal", &kib) ? kib * KIB / 20 * 19 : 0;
 }
 
 static bool counts(int runs_fd, const char *rel)
